@@ -1,0 +1,42 @@
+// 1 つの実行ファイルにまとめる。
+//   bun scripts/build.ts [--target=bun-linux-x64] [--outfile=iris-serving]
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { bun, fail, root } from "./steps.ts";
+
+const { values } = parseArgs({
+  options: {
+    target: { type: "string" },
+    outfile: { type: "string", default: join(root, "iris-serving") },
+  },
+});
+
+const git = Bun.spawnSync(["git", "rev-parse", "--short=12", "HEAD"], { cwd: root, stderr: "ignore" });
+const commit = git.success ? git.stdout.toString().trim() : "unknown";
+
+const build = Bun.spawnSync(
+  [
+    bun,
+    "build",
+    "--compile",
+    "--minify",
+    "--bytecode",
+    "--format=esm",
+    // tfjs は副作用だけのモジュールを持ち、Bun の束ねはそれを落とす。落とすと実行ファイルでだけ壊れる。
+    "--ignore-dce-annotations",
+    // 作業ディレクトリの .env や bunfig.toml で振る舞いが変わってはならない。
+    "--no-compile-autoload-dotenv",
+    "--no-compile-autoload-bunfig",
+    `--define=BUILD_COMMIT="${commit}"`,
+    ...(values.target === undefined ? [] : [`--target=${values.target}`]),
+    `--outfile=${values.outfile}`,
+    join(root, "src", "main.ts"),
+  ],
+  { cwd: root, stdout: "ignore", stderr: "pipe" },
+);
+if (!build.success) {
+  console.error(build.stderr.toString());
+  fail("bun build", build.exitCode);
+}
+const size = Bun.file(values.outfile).size;
+console.log(`  ${values.outfile} ${(size / 1e6).toFixed(1)} MB, commit ${commit}`);
