@@ -11,6 +11,8 @@ export interface Clock {
   monotonicMs(): number;
   /** `delayMs` 後に一度だけ呼ぶ。プロセスの終了は妨げない。 */
   after(delayMs: number, callback: () => void): Cancel;
+  /** イベントループの今の回の終わり(届いている入出力をさばいた後)に一度だけ呼ぶ。取り消せない。 */
+  endOfTurn(callback: () => void): void;
 }
 
 /** 実時間の時計。 */
@@ -22,5 +24,8 @@ export const systemClock: Clock = {
     const timer = setTimeout(callback, Math.min(delayMs, 0x7fffffff));
     timer.unref();
     return () => clearTimeout(timer);
+  },
+  endOfTurn(callback) {
+    setImmediate(callback);
   },
 };
