@@ -1,0 +1,20 @@
+import { identityOps } from "./identity.ts";
+import type { OpRow } from "./registry.ts";
+
+/**
+ * すべての族をまとめた表。新しい族は import と下の配列に 1 行ずつ足す。
+ * 同じ演算を 2 つの族が持てば、この版の作り間違いなので起動時に止まる。
+ */
+const families: readonly (readonly OpRow[])[] = [identityOps];
+
+function merge(): ReadonlyMap<string, OpRow> {
+  const rows = new Map<string, OpRow>();
+  for (const row of families.flat()) {
+    if (rows.has(row.op)) throw new Error(`op ${row.op} has two rows`);
+    rows.set(row.op, row);
+  }
+  return rows;
+}
+
+/** 演算名 → 行。 */
+export const opRows: ReadonlyMap<string, OpRow> = merge();
