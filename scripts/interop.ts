@@ -1,0 +1,209 @@
+// 実行ファイルを、本物の相手(TensorFlow、公式クライアント、Go、buildah)と突き合わせる。
+//   bun run interop [名前 …]   名前を挙げるとその検査だけを行う。
+// 相手は .cache/interop に入れて使い回す。最後の行は「N passed, N failed」。
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { bun, root } from "./steps.ts";
+
+const cache = join(root, ".cache", "interop");
+const here = join(root, "test", "interop");
+const binary = join(root, "iris-serving");
+let passed = 0;
+let failed = 0;
+
+interface Outcome {
+  readonly exitCode: number;
+  readonly output: string;
+}
+
+async function run(
+  command: readonly string[],
+  env: Record<string, string> = {},
+  cwd = root,
+): Promise<Outcome> {
+  const child = Bun.spawn([...command], {
+    cwd,
+    env: { ...process.env, TF_CPP_MIN_LOG_LEVEL: "3", CUDA_VISIBLE_DEVICES: "", ...env },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const [stdout, stderr, exitCode] = await Promise.all([
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+    child.exited,
+  ]);
+  return { exitCode, output: stdout + stderr };
+}
+
+/** 準備の手順。失敗は検査の失敗として投げる。 */
+async function must(
+  command: readonly string[],
+  env: Record<string, string> = {},
+  cwd = root,
+): Promise<string> {
+  const { exitCode, output } = await run(command, env, cwd);
+  if (exitCode !== 0) throw new Error(`${command.join(" ")} exited with ${exitCode}\n${output.slice(-4000)}`);
+  return output;
+}
+
+/** 1 件の検査。出力が「N passed, N failed」で終わればその数を、そうでなければ 1 件として数える。 */
+async function check(name: string, body: () => Promise<Outcome | undefined>): Promise<void> {
+  const started = performance.now();
+  let ok = 0;
+  let bad = 0;
+  let shown = "";
+  try {
+    const outcome = await body();
+    const counts = outcome?.output.match(/(\d+) passed, (\d+) failed(?![\s\S]*\d+ passed, \d+ failed)/);
+    ok = counts ? Number(counts[1]) : outcome === undefined || outcome.exitCode === 0 ? 1 : 0;
+    bad = counts ? Number(counts[2]) : 1 - ok;
+    if (outcome !== undefined && outcome.exitCode !== 0 && bad === 0) bad = 1;
+    if (bad > 0) shown = outcome?.output ?? "";
+  } catch (error) {
+    bad = 1;
+    shown = String(error instanceof Error ? error.message : error);
+  }
+  passed += ok;
+  failed += bad;
+  const seconds = ((performance.now() - started) / 1000).toFixed(1);
+  console.log(`${bad === 0 ? "✓" : "✗"} ${name}: ${ok} passed, ${bad} failed (${seconds} s)`);
+  if (shown !== "") console.log(shown.slice(-12_000));
+}
+
+/** 固定した版だけを入れた仮想環境の python。requirements が変わったときだけ作り直す。 */
+async function python(name: string): Promise<string> {
+  const home = join(cache, `venv-${name}`);
+  const wanted = readFileSync(join(here, `requirements-${name}.txt`), "utf8");
+  const stamp = join(home, "requirements.txt");
+  const executable = join(home, "bin", "python");
+  if (existsSync(stamp) && readFileSync(stamp, "utf8") === wanted) return executable;
+  console.log(`  preparing Python packages (${name})`);
+  mkdirSync(cache, { recursive: true });
+  await must(["python3", "-m", "venv", "--clear", home]);
+  await must([executable, "-m", "pip", "install", "--quiet", "-r", join(here, `requirements-${name}.txt`)]);
+  writeFileSync(stamp, wanted);
+  return executable;
+}
+
+async function freePort(): Promise<number> {
+  const { promise, resolve, reject } = Promise.withResolvers<number>();
+  const server = createServer();
+  server.once("error", reject);
+  server.listen(0, "127.0.0.1", () => {
+    const address = server.address();
+    server.close(() =>
+      typeof address === "object" && address ? resolve(address.port) : reject(new Error("no port")),
+    );
+  });
+  return promise;
+}
+
+interface Running {
+  readonly grpc: string;
+  readonly rest: string;
+  stop(): Promise<number>;
+}
+
+/** 実行ファイルを空きポートで起動し、健全になるまで待つ。作業ディレクトリは空の場所。 */
+async function serve(args: readonly string[] = []): Promise<Running> {
+  const [port, restPort] = [await freePort(), await freePort()];
+  const cwd = join(cache, "empty");
+  mkdirSync(cwd, { recursive: true });
+  const child = Bun.spawn([binary, `--port=${port}`, `--rest_api_port=${restPort}`, ...args], {
+    cwd,
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  const log = new Response(child.stderr).text();
+  const rest = `127.0.0.1:${restPort}`;
+  for (let attempt = 0; ; attempt++) {
+    if (child.exitCode !== null || attempt > 200) {
+      child.kill("SIGKILL");
+      throw new Error(`the server did not start: ${await log}`);
+    }
+    const alive = await fetch(`http://${rest}/v1/models/iris`).then(
+      (reply) => reply.ok,
+      () => false,
+    );
+    if (alive) break;
+    await Bun.sleep(50);
+  }
+  return {
+    grpc: `127.0.0.1:${port}`,
+    rest,
+    stop: () => {
+      child.kill("SIGTERM");
+      return child.exited;
+    },
+  };
+}
+
+async function withServer(body: (server: Running) => Promise<Outcome>): Promise<Outcome> {
+  const server = await serve();
+  try {
+    return await body(server);
+  } finally {
+    const exitCode = await server.stop();
+    if (exitCode !== 0) throw new Error(`the server exited with ${exitCode} on SIGTERM`);
+  }
+}
+
+const checks: Record<string, () => Promise<Outcome | undefined>> = {
+  "message definitions equal PyPI's": async () => {
+    const image = join(cache, "image.binpb");
+    mkdirSync(cache, { recursive: true });
+    await must([join(root, "node_modules", ".bin", "buf"), "build", "-o", image], {}, join(root, "proto"));
+    return run([await python("newest"), join(here, "proto_descriptors.py"), image]);
+  },
+  "iris.csv equals scikit-learn's": async () =>
+    run([await python("newest"), join(here, "iris_data.py"), join(root, "model", "iris.csv")]),
+  "newest TensorFlow loads the export": async () => {
+    const outputs = join(cache, "outputs.json");
+    await must([bun, "scripts/reference_outputs.ts", outputs]);
+    return run([
+      await python("newest"),
+      join(here, "tensorflow_loads_export.py"),
+      join(root, "model/iris/1"),
+      outputs,
+    ]);
+  },
+  "oldest TensorFlow loads the export": async () => {
+    const outputs = join(cache, "outputs.json");
+    await must([bun, "scripts/reference_outputs.ts", outputs]);
+    return run([
+      await python("oldest"),
+      join(here, "tensorflow_loads_export.py"),
+      join(root, "model/iris/1"),
+      outputs,
+    ]);
+  },
+  "official Python client": () =>
+    withServer(async ({ grpc, rest }) =>
+      run([await python("newest"), join(here, "python_client.py"), grpc, rest]),
+    ),
+  "example: Python": () =>
+    withServer(async ({ grpc }) =>
+      run([await python("newest"), "examples/python/predict.py"], { SERVER: grpc }),
+    ),
+  "example: curl": () =>
+    withServer(({ rest }) => run(["sh", "examples/curl/predict.sh"], { SERVER: `http://${rest}` })),
+  "example: Go": () =>
+    withServer(({ grpc }) => run(["go", "run", "."], { SERVER: grpc }, join(root, "examples", "go"))),
+  "example: TypeScript": () =>
+    withServer(({ grpc, rest }) =>
+      run([bun, "examples/typescript/predict.ts"], { GRPC_SERVER: grpc, REST_SERVER: `http://${rest}` }),
+    ),
+  "container image": () => run(["bash", join(here, "image.sh"), join(cache, "image")]),
+};
+
+const wanted = process.argv.slice(2);
+const unknown = wanted.filter((name) => !(name in checks));
+if (unknown.length > 0) {
+  console.error(`no such check: ${unknown.join(", ")}\navailable: ${Object.keys(checks).join(", ")}`);
+  process.exit(2);
+}
+await must([bun, "scripts/build.ts"]);
+for (const [name, body] of Object.entries(checks)) {
+  if (wanted.length === 0 || wanted.includes(name)) await check(name, body);
+}
+console.log(`${passed} passed, ${failed} failed`);
+process.exit(failed === 0 && passed > 0 ? 0 : 1);
