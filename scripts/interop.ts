@@ -139,12 +139,10 @@ async function serve(args: readonly string[] = []): Promise<Running> {
 
 async function withServer(body: (server: Running) => Promise<Outcome>): Promise<Outcome> {
   const server = await serve();
-  try {
-    return await body(server);
-  } finally {
-    const exitCode = await server.stop();
-    if (exitCode !== 0) throw new Error(`the server exited with ${exitCode} on SIGTERM`);
-  }
+  const outcome = await body(server).catch((error) => ({ exitCode: 1, output: String(error) }));
+  const exitCode = await server.stop();
+  if (exitCode === 0) return outcome;
+  return { exitCode, output: `${outcome.output}\nthe server exited with ${exitCode} on SIGTERM` };
 }
 
 const checks: Record<string, () => Promise<Outcome | undefined>> = {
