@@ -52,8 +52,8 @@ export class ServableStateMonitor implements Disposable {
    * すべての要求が `goal` か END に達するまで待つ。版の無い要求は、そのストリームの
    * 最も大きい「達した版」で決まる。期限は無い。
    *
-   * 要らなくなって読み込みを取り消された版は決め手にしない。起動中に次の版が置かれただけで
-   * 失敗と数えてしまわないように(TF Serving は数える)。
+   * その中の、普通に降ろされた版や、要らなくなって読み込みを取り消された版は決め手にしない。
+   * 起動中に次の版が置かれただけで失敗と数えてしまわないように(TF Serving は数える)。
    *
    * @throws signal が立ったら、その理由。
    */
@@ -99,18 +99,21 @@ export class ServableStateMonitor implements Disposable {
   #judge(requests: readonly ServableRequest[], goal: ManagerState): Verdict | undefined {
     const states: ServableState[] = [];
     for (const { name, version } of requests) {
-      const candidates = version === undefined ? this.versions(name) : [this.state({ name, version })];
-      const decisive = candidates.find(
-        (found) =>
-          found?.state === goal ||
-          (found?.state === "END" && !(version === undefined && found.error === LOAD_CANCELLED)),
-      );
+      const decisive =
+        version === undefined
+          ? this.versions(name).find((seen) => seen.state === goal || hasFailed(seen))
+          : [this.state({ name, version })].find((seen) => seen?.state === goal || seen?.state === "END");
       if (decisive === undefined) return undefined;
       states.push(decisive);
     }
     states.sort((a, b) => (compareIds(a.id, b.id) < 0 ? -1 : 1));
     return { reached: states.every(({ state }) => state === goal), states };
   }
+}
+
+/** 読み込みに失敗して終わった。 */
+function hasFailed({ state, error }: ServableState): boolean {
+  return state === "END" && error !== undefined && error !== LOAD_CANCELLED;
 }
 
 function compareIds(a: ServableId, b: ServableId): number {
