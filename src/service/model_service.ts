@@ -1,0 +1,67 @@
+import type { Host } from "../base/host.ts";
+import { invalidArgument } from "../base/status.ts";
+import type { ServableState } from "../core/servable_state.ts";
+import type { ModelServerConfig } from "../sources/model_config.ts";
+import { type ModelSpec, requireModelSpec, type ServedModels } from "./model_spec.ts";
+
+/**
+ * モデルの状態と設定の API。
+ *
+ * @see tensorflow_serving/model_servers/get_model_status_impl.cc
+ * @see tensorflow_serving/model_servers/model_service_impl.cc
+ */
+export class ModelService {
+  readonly #host: Host;
+  readonly #models: ServedModels;
+
+  constructor(host: Host, models: ServedModels) {
+    this.#host = host;
+    this.#models = models;
+  }
+
+  /**
+   * 版の降順。ラベルは見ない(TF Serving と同じ)。
+   *
+   * @throws INVALID_ARGUMENT `Missing ModelSpec`
+   * @throws NOT_FOUND その名前、またはその版を見たことがない。
+   */
+  getModelStatus(spec: ModelSpec | undefined): readonly ServableState[] {
+    const { name, version } = requireModelSpec(spec);
+    return this.#models.statuses(name, version);
+  }
+
+  /**
+   * 設定を置き換える。新しいモデルが提供できるまで戻らない。
+   *
+   * @param metricNames 増分を知りたい指標の原名(`/tensorflow/serving/…`)。
+   * @returns 指標の名前 → 増分。知らない名前は 0。
+   * @throws INVALID_ARGUMENT リストでない設定。ほかは {@link Models.reloadConfig} の失敗。
+   */
+  async reloadConfig(
+    config: ModelServerConfig,
+    metricNames: readonly string[],
+  ): Promise<ReadonlyMap<string, number>> {
+    const before = this.#readMetrics(metricNames);
+    if (config.kind !== "list") {
+      throw invalidArgument(
+        "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently supported",
+      );
+    }
+    for (const [index, { name, basePath, modelPlatform }] of config.models.entries()) {
+      this.#host.log.info("config entry", { index, name, path: basePath, platform: modelPlatform });
+    }
+    await this.#models.reloadConfig(config);
+    const after = this.#readMetrics(metricNames);
+    return new Map([...after].map(([name, value]) => [name, value - (before.get(name) ?? 0)]));
+  }
+
+  /** 指標の最初のセルの値。分布は整数の値を持たないので 0。 */
+  #readMetrics(names: readonly string[]): Map<string, number> {
+    const values = new Map(names.map((name) => [name, 0]));
+    if (values.size === 0) return values;
+    for (const { name, kind, cells } of this.#host.metrics.snapshot()) {
+      if (values.has(name) && kind !== "histogram") values.set(name, cells[0]?.value ?? 0);
+    }
+    return values;
+  }
+}
