@@ -1,5 +1,5 @@
 import type { Host } from "../base/host.ts";
-import { invalidArgument, notFound, StatusError } from "../base/status.ts";
+import { invalidArgument, StatusError } from "../base/status.ts";
 import type { Aspire, AspiredVersion } from "../core/source.ts";
 import type { ServableVersionPolicy } from "./model_config.ts";
 import { RateLimitedLog } from "./rate_limited_log.ts";
@@ -21,7 +21,7 @@ export interface MonitoredServable {
 export interface FileSystemSourceConfig {
   /** 見回りの間隔。0 は設定ごとに一度だけ、負なら見回らない。 */
   readonly pollWaitSeconds: number;
-  /** 版が 1 つも無くなっても、提供中のものを降ろさない。設定する時点で版が無ければ拒む。 */
+  /** 版が 1 つも無くなっても、提供中のものを降ろさない。 */
   readonly versionsAlwaysPresent: boolean;
   readonly servables: readonly MonitoredServable[];
 }
@@ -74,14 +74,12 @@ export class FileSystemSource {
    * 見張るものを置き換える。外れたストリームは空の希望を知らせて降ろし、残りはすぐに見回る。
    *
    * @throws INVALID_ARGUMENT 間隔を変えようとした。
-   * @throws NOT_FOUND versionsAlwaysPresent なのに版の無いストリームがある。
    */
-  async updateConfig(config: FileSystemSourceConfig): Promise<void> {
+  updateConfig(config: FileSystemSourceConfig): void {
     const current = this.#config;
     if (current !== undefined && current.pollWaitSeconds !== config.pollWaitSeconds) {
       throw invalidArgument("Changing file_system_poll_wait_seconds is not supported");
     }
-    if (config.versionsAlwaysPresent) await this.#checkVersionsPresent(config.servables);
     this.#config = config;
     const kept = new Set(config.servables.map(({ name }) => name));
     for (const { name } of current?.servables ?? []) if (!kept.has(name)) this.#aspire(name, []);
@@ -198,15 +196,6 @@ export class FileSystemSource {
       byVersion.set(version, name);
     }
     return byVersion;
-  }
-
-  async #checkVersionsPresent(servables: readonly MonitoredServable[]): Promise<void> {
-    for (const servable of servables) {
-      if ((await this.#discover(servable)).length > 0) continue;
-      throw notFound(
-        `Unable to find a numerical version path for servable ${servable.name} at: ${servable.basePath}`,
-      );
-    }
   }
 }
 

@@ -31,9 +31,10 @@ export interface Models<S> {
   /** 今借りられる版のすべて。 */
   available(): readonly ServableId[];
   /**
-   * 設定を丸ごと置き換え、新しい名前のモデルが提供できるまで待つ。並行する呼び出しは順に処理する。
+   * 設定を丸ごと置き換え、新しい名前のモデルが提供できるまで待つ。並行する呼び出しは順に適用する。
    *
    * @throws 検査の失敗(INVALID_ARGUMENT, FAILED_PRECONDITION)、UNKNOWN `… model(s) did not become available: …`
+   * @throws ABORTED 待っている間に、後の設定がそのモデルを外した。
    */
   reloadConfig(config: ModelServerConfig): Promise<void>;
   /** どれかの版の状態が変わるたびに呼ばれる。戻り値で解除する。 */

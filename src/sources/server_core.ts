@@ -1,6 +1,14 @@
 import { EventBus } from "../base/event_bus.ts";
 import type { Host } from "../base/host.ts";
-import { failedPrecondition, invalidArgument, notFound, unavailable, unknown } from "../base/status.ts";
+import {
+  Code,
+  failedPrecondition,
+  invalidArgument,
+  notFound,
+  StatusError,
+  unavailable,
+  unknown,
+} from "../base/status.ts";
 import { AspiredVersionsManager, type ManagerOptions } from "../core/aspired_versions_manager.ts";
 import type { Loader } from "../core/loader.ts";
 import type { ServableHandle } from "../core/servable_handle.ts";
@@ -32,6 +40,12 @@ export interface ServerCoreOptions<S> {
   readonly platforms: ReadonlyMap<string, CreateLoader<S>>;
 }
 
+/** 新しいモデルが提供できるまでの待ち。 */
+interface Waiting {
+  readonly names: ReadonlySet<string>;
+  readonly giveUp: AbortController;
+}
+
 type Labels = ReadonlyMap<string, ReadonlyMap<string, bigint>>;
 
 /**
@@ -52,7 +66,7 @@ export class ServerCore<S> implements Models<S> {
   /** 今の設定での、モデルの名前 → ローダーの作り方。 */
   #routes: ReadonlyMap<string, CreateLoader<S>> = new Map();
   #started = false;
-  #reloads: Promise<void> = Promise.resolve();
+  readonly #waiting = new Set<Waiting>();
 
   constructor(host: Host, storage: VersionStorage, options: ServerCoreOptions<S>) {
     this.#host = host;
@@ -104,20 +118,12 @@ export class ServerCore<S> implements Models<S> {
     return this.#bus.subscribe(listener);
   }
 
-  reloadConfig(config: ModelServerConfig): Promise<void> {
-    const reload = this.#reloads.then(() => this.#reload(config));
-    this.#reloads = reload.catch(() => {});
-    return reload;
-  }
-
-  /** 見回りと待ちをやめ、すべての版を降ろす。借りられているものが返るまで待つ。 */
-  async shutdown(): Promise<void> {
-    this.#stop.abort(unavailable("The server is shutting down"));
-    this.#source.stop();
-    await this.#manager.shutdown();
-  }
-
-  async #reload(next: ModelServerConfig): Promise<void> {
+  /**
+   * 検査から源への反映までは 1 続きの同期処理なので、並行する呼び出しも混ざらない。新しいモデルを
+   * 待つ間は次の呼び出しを受け付ける。置き場所を書き間違えたモデルを待ったまま、直した設定まで
+   * 受け付けなくなる、ということが無いように(TF Serving はそうなる)。
+   */
+  async reloadConfig(next: ModelServerConfig): Promise<void> {
     this.#stop.signal.throwIfAborted();
     const { log } = this.#host;
     checkTransition(this.#host, this.#config, next);
@@ -133,11 +139,18 @@ export class ServerCore<S> implements Models<S> {
     this.#labels = this.#assignLabels(next.models);
     log[level]("Adding/updating models.");
     for (const { name } of next.models) log[level](` (Re-)adding model: ${name}`);
-    await this.#apply(next.models);
+    await this.#watch(next.models);
     log[level]("Finished adding/updating models");
     if (next.models.some(({ hasLoggingConfig }) => hasLoggingConfig)) {
       throw invalidArgument("No request-logger-creator provided.");
     }
+  }
+
+  /** 見回りと待ちをやめ、すべての版を降ろす。借りられているものが返るまで待つ。 */
+  async shutdown(): Promise<void> {
+    this.#stop.abort(unavailable("The server is shutting down"));
+    this.#source.stop();
+    await this.#manager.shutdown();
   }
 
   /** 表を丸ごと作り直す。1 つでも許されなければ今の表を残す。 */
@@ -161,27 +174,51 @@ export class ServerCore<S> implements Models<S> {
     return labels;
   }
 
-  async #apply(models: readonly ModelConfig[]): Promise<void> {
-    const routes = this.#route(models);
+  /** 見張るものを差し替え、新しいものが提供できるまで待つ。 */
+  async #watch(models: readonly ModelConfig[]): Promise<void> {
     // 降ろす知らせと新しい希望が行き違わないよう、経路は先に差し替える。
-    this.#routes = routes;
+    this.#routes = this.#route(models);
     const watched = new Set(this.#source.names);
-    const added = models.filter(({ name }) => !watched.has(name)).map(({ name }) => ({ name }));
+    const names = models.map(({ name }) => name).filter((name) => !watched.has(name));
     const first = !this.#started;
     this.#started = true;
     // 前に END になった版をもう一度読むことがあるので、ここから後の出来事だけで判断する。
     using monitor = new ServableStateMonitor(this.#bus);
+    const waiting: Waiting = { names: new Set(names), giveUp: new AbortController() };
+    this.#waiting.add(waiting);
     if (first) this.#manager.numLoadThreads = this.#options.numInitialLoadThreads;
     try {
-      await this.#source.updateConfig({
+      this.#source.updateConfig({
         pollWaitSeconds: this.#options.fileSystemPollWaitSeconds,
         versionsAlwaysPresent: false,
         servables: models,
       });
-      const verdict = await monitor.waitUntil(added, "AVAILABLE", this.#stop.signal);
+      this.#endWaitsForRemoved(models);
+      const verdict = await monitor.waitUntil(
+        names.map((name) => ({ name })),
+        "AVAILABLE",
+        AbortSignal.any([this.#stop.signal, waiting.giveUp.signal]),
+      );
       if (!verdict.reached) throw unknown(describeFailure(first ? "servable(s)" : "model(s)", verdict));
     } finally {
+      this.#waiting.delete(waiting);
       if (first) this.#manager.numLoadThreads = undefined;
+    }
+  }
+
+  /** 待たれているのに新しい設定から外れたモデルは、もう現れない。 */
+  #endWaitsForRemoved(models: readonly ModelConfig[]): void {
+    const kept = new Set(models.map(({ name }) => name));
+    for (const { names, giveUp } of this.#waiting) {
+      for (const name of names) {
+        if (kept.has(name)) continue;
+        giveUp.abort(
+          new StatusError(
+            Code.ABORTED,
+            `Model ${name} was removed by a newer config before it became available`,
+          ),
+        );
+      }
     }
   }
 
