@@ -1,12 +1,12 @@
 // 実行ファイルを、本物の相手(TensorFlow、公式クライアント、Go、buildah)と突き合わせる。
 //   bun run interop [名前 …]   名前を挙げるとその検査だけを行う。
 // 相手は .cache/interop に入れて使い回す。最後の行は「N passed, N failed」。
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
+import { cache, python } from "./python.ts";
 import { bun, root } from "./steps.ts";
 
-const cache = join(root, ".cache", "interop");
 const here = join(root, "test", "interop");
 const binary = join(root, "iris-serving");
 let passed = 0;
@@ -68,21 +68,6 @@ async function check(name: string, body: () => Promise<Outcome | undefined>): Pr
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
   console.log(`${bad === 0 ? "✓" : "✗"} ${name}: ${ok} passed, ${bad} failed (${seconds} s)`);
   if (shown !== "") console.log(shown.slice(-12_000));
-}
-
-/** 固定した版だけを入れた仮想環境の python。requirements が変わったときだけ作り直す。 */
-async function python(name: string): Promise<string> {
-  const home = join(cache, `venv-${name}`);
-  const wanted = readFileSync(join(here, `requirements-${name}.txt`), "utf8");
-  const stamp = join(home, "requirements.txt");
-  const executable = join(home, "bin", "python");
-  if (existsSync(stamp) && readFileSync(stamp, "utf8") === wanted) return executable;
-  console.log(`  preparing Python packages (${name})`);
-  mkdirSync(cache, { recursive: true });
-  await must(["python3", "-m", "venv", "--clear", home]);
-  await must([executable, "-m", "pip", "install", "--quiet", "-r", join(here, `requirements-${name}.txt`)]);
-  writeFileSync(stamp, wanted);
-  return executable;
 }
 
 async function freePort(): Promise<number> {
