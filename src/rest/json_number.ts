@@ -1,0 +1,228 @@
+/** 10^0 … 10^308。RapidJSON と同じ掛け算・割り算に使う。 */
+const pow10 = Array.from({ length: 309 }, (_, exponent) => Number(`1e${exponent}`));
+const MAX_SAFE = Number.MAX_SAFE_INTEGER;
+
+export const NumberFault = { none: 0, value: 1, fraction: 2, exponent: 3, tooBig: 4 } as const;
+
+/**
+ * 数の文面を読み、値と「整数の文面か、実数の文面か」を残す。結果は次に {@link scan} を呼ぶまで有効。
+ *
+ * 実数は「整数の仮数 × 10 の冪」で求め、TF Serving が使う RapidJSON の結果(正しい丸めから数 ulp ずれうる)に一致させる。
+ *
+ * @see rapidjson/reader.h ParseNumber (1.1.0), rapidjson/internal/strtod.h StrtodNormalPrecision
+ */
+export class NumberScanner {
+  /** 読み終えた位置。失敗したときは `fault` を報告する位置。 */
+  at = 0;
+  value = 0;
+  /** 小数点・指数・NaN・Infinity を含むか、64 ビットに収まらない整数。 */
+  isDouble = false;
+  /** 2^53 以上の 64 ビット整数の正確な値。それ以外は undefined。 */
+  big: bigint | undefined;
+  fault: number = NumberFault.none;
+
+  /** @param start 文面の先頭。`-` でも数字でも文字でもよい。 */
+  scan(bytes: Uint8Array, start: number): void {
+    const end = bytes.length;
+    let at = start;
+    const minus = bytes[at] === 0x2d;
+    if (minus) at++;
+    this.big = undefined;
+    this.fault = NumberFault.none;
+
+    // よくある形(指数なし、合わせて 15 桁以下)は正確な整数 1 つと割り算 1 回で済む。
+    let mantissa = 0;
+    const first = at;
+    let code = at < end ? bytes[at]! : 0;
+    if (code >= 0x31 && code <= 0x39) {
+      do {
+        mantissa = mantissa * 10 + (code - 0x30);
+        at++;
+        code = at < end ? bytes[at]! : 0;
+      } while (code >= 0x30 && code <= 0x39);
+    } else if (code === 0x30) {
+      at++;
+      code = at < end ? bytes[at]! : 0;
+    } else {
+      this.#scanSlowly(bytes, start);
+      return;
+    }
+    if (at - first > 15) {
+      this.#scanSlowly(bytes, start);
+      return;
+    }
+    if (code === 0x2e) {
+      const point = ++at;
+      code = at < end ? bytes[at]! : 0;
+      while (code >= 0x30 && code <= 0x39) {
+        mantissa = mantissa * 10 + (code - 0x30);
+        at++;
+        code = at < end ? bytes[at]! : 0;
+      }
+      const places = at - point;
+      if (places === 0 || at - first > 16 || code === 0x65 || code === 0x45) {
+        this.#scanSlowly(bytes, start);
+        return;
+      }
+      const magnitude = mantissa / pow10[places]!;
+      this.value = minus ? -magnitude : magnitude;
+      this.isDouble = true;
+    } else if (code === 0x65 || code === 0x45) {
+      this.#scanSlowly(bytes, start);
+      return;
+    } else {
+      // 整数の 0 に符号は無い(-0 は 0 になる)。
+      this.value = minus ? 0 - mantissa : mantissa;
+      this.isDouble = false;
+    }
+    this.at = at;
+  }
+
+  #fail(fault: number, at: number): void {
+    this.fault = fault;
+    this.at = at;
+  }
+
+  #scanSlowly(bytes: Uint8Array, start: number): void {
+    const end = bytes.length;
+    const peek = (at: number): number => (at < end ? bytes[at]! : 0);
+    const isDigit = (code: number): boolean => code >= 0x30 && code <= 0x39;
+    let at = start;
+    const minus = peek(at) === 0x2d;
+    if (minus) at++;
+
+    let value = 0;
+    let isWord = false;
+    const first = at;
+    if (peek(at) === 0x30) {
+      at++;
+    } else if (isDigit(peek(at))) {
+      while (isDigit(peek(at))) at++;
+    } else if (peek(at) === 0x4e || peek(at) === 0x49) {
+      isWord = true;
+      const matched = matchWord(bytes, at);
+      at = Math.abs(matched);
+      if (matched < 0) {
+        this.#fail(NumberFault.value, at);
+        return;
+      }
+      value =
+        bytes[first] === 0x4e ? Number.NaN : minus ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY;
+    } else {
+      this.#fail(NumberFault.value, at);
+      return;
+    }
+
+    // 整数部。64 ビットを超えた桁からは倍精度に足し込む。
+    const limit = minus ? 0x8000000000000000n : 0xffffffffffffffffn;
+    const isLong = !isWord && at - first > 20;
+    let whole = isWord || isLong ? 0n : BigInt(ascii(bytes, first, at));
+    let isDouble = false;
+    let significant = isWord ? 0 : at - first - 1;
+    if (isLong || whole > limit) {
+      isDouble = true;
+      let cut = first + 1;
+      let prefix = BigInt(bytes[first]! - 0x30);
+      while (prefix * 10n + BigInt(bytes[cut]! - 0x30) <= limit) {
+        prefix = prefix * 10n + BigInt(bytes[cut]! - 0x30);
+        cut++;
+      }
+      significant = cut - first - 1;
+      value = Number(prefix);
+      for (; cut < at; cut++) {
+        if (value >= Number.MAX_VALUE / 10) {
+          this.#fail(NumberFault.tooBig, start);
+          return;
+        }
+        value = value * 10 + (bytes[cut]! - 0x30);
+      }
+    }
+
+    let exponentOfFraction = 0;
+    if (peek(at) === 0x2e) {
+      at++;
+      if (!isDigit(peek(at))) {
+        this.#fail(NumberFault.fraction, at);
+        return;
+      }
+      if (!isDouble) {
+        while (isDigit(peek(at)) && whole <= BigInt(MAX_SAFE)) {
+          whole = whole * 10n + BigInt(bytes[at]! - 0x30);
+          at++;
+          exponentOfFraction--;
+          if (whole !== 0n) significant++;
+        }
+        value = Number(whole);
+        isDouble = true;
+      }
+      for (; isDigit(peek(at)); at++) {
+        if (significant >= 17) continue;
+        value = value * 10 + (bytes[at]! - 0x30);
+        exponentOfFraction--;
+        if (value > 0) significant++;
+      }
+    }
+
+    let exponent = 0;
+    if (peek(at) === 0x65 || peek(at) === 0x45) {
+      at++;
+      if (!isDouble) {
+        value = Number(whole);
+        isDouble = true;
+      }
+      const minusExponent = peek(at) === 0x2d;
+      if (minusExponent || peek(at) === 0x2b) at++;
+      if (!isDigit(peek(at))) {
+        this.#fail(NumberFault.exponent, at);
+        return;
+      }
+      exponent = bytes[at++]! - 0x30;
+      for (; isDigit(peek(at)); at++) {
+        // 負の指数は十分大きくなれば結果が 0 で変わらないので、桁あふれの前で止める。
+        if (minusExponent && exponent >= 214748364) continue;
+        exponent = exponent * 10 + (bytes[at]! - 0x30);
+        if (!minusExponent && exponent > 308 - exponentOfFraction) {
+          this.#fail(NumberFault.tooBig, start);
+          return;
+        }
+      }
+      if (minusExponent) exponent = -exponent;
+    }
+
+    this.at = at;
+    this.isDouble = isDouble || isWord;
+    if (isDouble) {
+      const magnitude = scaleByPower(value, exponent + exponentOfFraction);
+      this.value = minus ? -magnitude : magnitude;
+    } else if (isWord) {
+      this.value = value;
+    } else {
+      const signed = minus ? -whole : whole;
+      this.value = Number(signed);
+      if (whole > BigInt(MAX_SAFE)) this.big = signed;
+    }
+  }
+}
+
+/** `NaN` `Inf` `Infinity` を読む。終わりの位置、食い違えばその位置の負数。 */
+function matchWord(bytes: Uint8Array, start: number): number {
+  let at = start;
+  const word = bytes[at] === 0x4e ? "NaN" : "Infinity";
+  for (let i = 0; i < word.length; i++, at++) {
+    if (i === 3 && bytes[at] !== 0x69) return at;
+    if (bytes[at] !== word.charCodeAt(i)) return -at;
+  }
+  return at;
+}
+
+function ascii(bytes: Uint8Array, from: number, to: number): string {
+  let text = "";
+  for (let i = from; i < to; i++) text += String.fromCharCode(bytes[i]!);
+  return text;
+}
+
+function scaleByPower(value: number, power: number): number {
+  if (power < -616) return 0;
+  if (power < -308) return value / 1e308 / pow10[-(power + 308)]!;
+  return power >= 0 ? value * pow10[power]! : value / pow10[-power]!;
+}
