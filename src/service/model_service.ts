@@ -4,6 +4,8 @@ import type { ServableState } from "../core/servable_state.ts";
 import type { ModelServerConfig } from "../sources/model_config.ts";
 import { type ModelSpec, requireModelSpec, type ServedModels } from "./model_spec.ts";
 
+export { fromModelServerConfigProto } from "../sources/model_config.ts";
+
 /**
  * モデルの状態と設定の API。
  *

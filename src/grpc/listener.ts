@@ -1,0 +1,89 @@
+import { lstatSync, unlinkSync } from "node:fs";
+import { createServer, type Server, type Socket } from "node:net";
+import { createServer as createTlsServer, type TlsOptions, type Server as TlsServer } from "node:tls";
+
+/** 待ち受ける先。port 0 は空いている番号。 */
+export type GrpcAddress =
+  | { readonly host: string; readonly port: number; readonly reusePort: boolean }
+  | { readonly path: string };
+
+/** SSLConfig の中身(PEM の文字列)。 */
+export interface GrpcTls {
+  readonly key: string;
+  readonly cert: string;
+  /** 客の証明書を確かめる根。空ならシステムの根。 */
+  readonly clientCa: string;
+  /** 客の証明書を求め、確かめる。 */
+  readonly clientVerify: boolean;
+}
+
+function tlsOptions({ key, cert, clientCa, clientVerify }: GrpcTls): TlsOptions {
+  return {
+    key,
+    cert,
+    ...(clientCa === "" ? {} : { ca: clientCa }),
+    requestCert: clientVerify,
+    rejectUnauthorized: clientVerify,
+    minVersion: "TLSv1.2",
+    ALPNProtocols: ["h2"],
+  };
+}
+
+/** 前の持ち主が残したソケットだけを消す。ふつうのファイルには触らない。 */
+function removeStaleSocket(path: string): void {
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (found?.isSocket()) unlinkSync(path);
+}
+
+/**
+ * 1 つの宛先での待ち受け。TLS はここで終わり、先へ渡るのは中身の流れだけになる。
+ * grpc-js に待ち受けさせないのは、証明書の差し替え、接続の制限、ポートの共有を自分で決めるため。
+ */
+export class Listener {
+  readonly #server: Server | TlsServer;
+  readonly #address: GrpcAddress;
+
+  /** @param accept つながった接続(TLS なら握手を終えたもの)。 */
+  constructor(address: GrpcAddress, tls: GrpcTls | undefined, accept: (socket: Socket) => void) {
+    this.#address = address;
+    const receive = (socket: Socket): void => {
+      // 小さい応答を溜めると 40 ms 待たされることがある。
+      socket.setNoDelay(true);
+      // 切れた接続の後始末は HTTP/2 の層がする。ここで受けないと、握手の途中の失敗でプロセスが落ちる。
+      socket.on("error", () => socket.destroy());
+      accept(socket);
+    };
+    this.#server = tls === undefined ? createServer(receive) : createTlsServer(tlsOptions(tls), receive);
+  }
+
+  /**
+   * @returns 実際の宛先(`0.0.0.0:8500`, `unix:/tmp/s`)。
+   * @throws 使用中の番号など、OS の失敗。
+   */
+  async listen(): Promise<string> {
+    const address = this.#address;
+    if ("path" in address) removeStaleSocket(address.path);
+    await new Promise<void>((resolve, reject) => {
+      this.#server.once("error", reject);
+      this.#server.listen(address, () => {
+        this.#server.off("error", reject);
+        resolve();
+      });
+    });
+    const bound = this.#server.address();
+    return typeof bound === "object" && bound !== null
+      ? `${bound.address}:${bound.port}`
+      : `unix:${"path" in address ? address.path : bound}`;
+  }
+
+  /** これから来る接続の証明書を差し替える。つながっているものは切れない。 */
+  replaceCertificate(tls: GrpcTls): void {
+    if ("setSecureContext" in this.#server) this.#server.setSecureContext(tlsOptions(tls));
+  }
+
+  /** 新しい接続を断る。つながっているものは待たない。 */
+  close(): void {
+    this.#server.close();
+    if ("path" in this.#address) removeStaleSocket(this.#address.path);
+  }
+}
