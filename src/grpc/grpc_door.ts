@@ -1,0 +1,85 @@
+import { type ConnectionInjector, Server, ServerCredentials } from "@grpc/grpc-js";
+import type { Host } from "../base/host.ts";
+import { internal } from "../base/status.ts";
+import type { Door } from "../service/door.ts";
+import type { Health } from "../service/health.ts";
+import type { ModelService } from "../service/model_service.ts";
+import type { PredictionService } from "../service/prediction_service.ts";
+import type { ChannelArguments } from "./channel_arguments.ts";
+import { healthRpcs } from "./health_rpc.ts";
+import { type GrpcAddress, type GrpcTls, Listener } from "./listener.ts";
+import { modelRpcs } from "./model_rpc.ts";
+import { predictionRpcs } from "./prediction_rpc.ts";
+import { reflectionRpcs } from "./reflection_rpc.ts";
+
+export interface GrpcDoorOptions {
+  /** TCP と UNIX ソケットの一方か両方。 */
+  readonly addresses: readonly GrpcAddress[];
+  /** あれば、どの宛先でも TLS を話す。 */
+  readonly tls?: GrpcTls;
+  readonly channelArguments: ChannelArguments;
+  /** `--enable_grpc_healthcheck_service` */
+  readonly healthCheck: boolean;
+  /** `--enable_serialization_as_tensor_content` */
+  readonly tensorContent: boolean;
+}
+
+export interface GrpcServices {
+  readonly prediction: PredictionService;
+  readonly model: ModelService;
+  readonly health: Health;
+}
+
+/** gRPC の入口。 */
+export class GrpcDoor implements Door {
+  readonly name = "gRPC";
+  readonly #host: Host;
+  readonly #options: GrpcDoorOptions;
+  readonly #server: Server;
+  readonly #injector: ConnectionInjector;
+  #listeners: readonly Listener[] = [];
+
+  constructor(host: Host, services: GrpcServices, options: GrpcDoorOptions) {
+    this.#host = host;
+    this.#options = options;
+    this.#server = new Server(options.channelArguments.serverOptions);
+    // TLS は待ち受けの側で終わっているので、ここに届くのは平文の流れだけ。
+    this.#injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
+    const rpcs = [
+      ...predictionRpcs(host, services.prediction, options),
+      ...modelRpcs(host, services.model),
+      ...(options.healthCheck ? healthRpcs(host, services.health) : []),
+    ];
+    for (const rpc of rpcs) rpc.register(this.#server);
+    for (const rpc of reflectionRpcs(rpcs.map(({ service }) => service))) rpc.register(this.#server);
+  }
+
+  /** @throws INTERNAL `Failed to BuildAndStart gRPC server`(宛先が使えない)。 */
+  async start(): Promise<readonly string[]> {
+    const { addresses, tls } = this.#options;
+    const accept = this.#injector.injectConnection.bind(this.#injector);
+    this.#listeners = addresses.map((address) => new Listener(address, tls, accept));
+    try {
+      return await Promise.all(this.#listeners.map((listener) => listener.listen()));
+    } catch (thrown) {
+      for (const listener of this.#listeners) listener.close();
+      throw internal("Failed to BuildAndStart gRPC server", thrown);
+    }
+  }
+
+  /** これから来る接続の証明書を差し替える。 */
+  replaceCertificate(tls: GrpcTls): void {
+    for (const listener of this.#listeners) listener.replaceCertificate(tls);
+  }
+
+  async stop(graceMs: number): Promise<void> {
+    for (const listener of this.#listeners) listener.close();
+    // GOAWAY を送り、始まっている呼び出しが終わるのを待つ。
+    const drained = new Promise<void>((resolve) => this.#server.tryShutdown(() => resolve()));
+    const expired = Promise.withResolvers<void>();
+    const cancel = this.#host.clock.after(graceMs, expired.resolve);
+    await Promise.race([drained, expired.promise]);
+    cancel();
+    this.#server.forceShutdown();
+  }
+}

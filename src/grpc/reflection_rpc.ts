@@ -1,0 +1,150 @@
+import {
+  type DescExtension,
+  type DescFile,
+  type DescMessage,
+  type DescService,
+  type MessageInitShape,
+  type MessageShape,
+  toBinary,
+} from "@bufbuild/protobuf";
+import { nestedTypes } from "@bufbuild/protobuf/reflect";
+import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
+import { notFound, StatusError, unimplemented } from "../base/status.ts";
+import {
+  ServerReflection,
+  ServerReflectionRequestSchema,
+  ServerReflectionResponseSchema,
+} from "../gen/grpc/reflection/v1/reflection_pb.ts";
+import { ServerReflection as ServerReflectionAlpha } from "../gen/grpc/reflection/v1alpha/reflection_pb.ts";
+import { bidiStream, messageCodec, type Rpc } from "./service_definition.ts";
+
+type Request = MessageShape<typeof ServerReflectionRequestSchema>;
+type Response = MessageInitShape<typeof ServerReflectionResponseSchema>;
+type Answer = Response["messageResponse"];
+
+/** ファイルと、それが直接・間接に読み込むものすべて。自分が先頭。 */
+function withDependencies(file: DescFile, seen = new Set<DescFile>()): Set<DescFile> {
+  if (seen.has(file)) return seen;
+  seen.add(file);
+  for (const dependency of file.dependencies) withDependencies(dependency, seen);
+  return seen;
+}
+
+const nameOf = (file: DescFile): string => file.proto.name;
+
+/** 記述の索引。起動時に 1 度だけ作る。 */
+class DescriptorIndex {
+  readonly files = new Map<string, DescFile>();
+  /** 完全な名前 → 定義のあるファイル。 */
+  readonly symbols = new Map<string, DescFile>();
+  readonly messages = new Set<string>();
+  readonly extensions = new Map<string, DescExtension[]>();
+
+  constructor(services: Iterable<DescService>) {
+    const files = new Set<DescFile>();
+    for (const { file } of services) withDependencies(file, files);
+    for (const file of files) this.#add(file);
+  }
+
+  #add(file: DescFile): void {
+    this.files.set(nameOf(file), file);
+    for (const service of file.services) {
+      this.symbols.set(service.typeName, file);
+      for (const { name } of service.methods) this.symbols.set(`${service.typeName}.${name}`, file);
+    }
+    for (const type of nestedTypes(file)) {
+      this.symbols.set(type.typeName, file);
+      if (type.kind === "message") this.#addMessage(type, file);
+      // 列挙の値の名前は、列挙そのものではなくその外側に属する。
+      if (type.kind === "enum") {
+        const scope = type.typeName.slice(0, type.typeName.lastIndexOf(".") + 1);
+        for (const { name } of type.values) this.symbols.set(scope + name, file);
+      }
+      if (type.kind === "extension") {
+        const known = this.extensions.get(type.extendee.typeName) ?? [];
+        this.extensions.set(type.extendee.typeName, [...known, type]);
+      }
+    }
+  }
+
+  #addMessage({ typeName, fields, oneofs }: DescMessage, file: DescFile): void {
+    this.messages.add(typeName);
+    for (const { name } of [...fields, ...oneofs]) this.symbols.set(`${typeName}.${name}`, file);
+  }
+}
+
+/** 1 つの流れの中で、もう送った依存は繰り返さない。求められたファイル自身は何度でも送る。 */
+function fileResponse(file: DescFile | undefined, sent: Set<DescFile>, missing: string): Answer {
+  if (file === undefined) throw notFound(missing);
+  const files = [...withDependencies(file)].filter((one) => one === file || !sent.has(one));
+  for (const one of files) sent.add(one);
+  return {
+    case: "fileDescriptorResponse",
+    value: { fileDescriptorProto: files.map(({ proto }) => toBinary(FileDescriptorProtoSchema, proto)) },
+  };
+}
+
+function answer(
+  index: DescriptorIndex,
+  services: readonly string[],
+  sent: Set<DescFile>,
+  { messageRequest: { case: kind, value } }: Request,
+): Answer {
+  switch (kind) {
+    case "listServices":
+      return { case: "listServicesResponse", value: { service: services.map((name) => ({ name })) } };
+    case "fileByFilename":
+      return fileResponse(index.files.get(value), sent, "File not found.");
+    case "fileContainingSymbol":
+      return fileResponse(index.symbols.get(value), sent, "Symbol not found.");
+    case "fileContainingExtension": {
+      const { containingType, extensionNumber } = value;
+      if (!index.messages.has(containingType)) throw notFound("Type not found.");
+      const extension = index.extensions
+        .get(containingType)
+        ?.find(({ number }) => number === extensionNumber);
+      return fileResponse(extension?.file, sent, "Extension not found.");
+    }
+    case "allExtensionNumbersOfType": {
+      if (!index.messages.has(value)) throw notFound("Type not found.");
+      const numbers = (index.extensions.get(value) ?? []).map(({ number }) => number);
+      return {
+        case: "allExtensionNumbersResponse",
+        value: { baseTypeName: value, extensionNumber: numbers },
+      };
+    }
+    default:
+      throw unimplemented("");
+  }
+}
+
+/**
+ * サーバー反射。v1 と v1alpha はパッケージ名だけが違い、ワイヤは同じなので、同じ変換を使う。
+ *
+ * @param services 公開しているサービス(反射自身は足される)。
+ * @see https://github.com/grpc/grpc/blob/master/doc/server-reflection.md
+ */
+export function reflectionRpcs(services: Iterable<DescService>): readonly Rpc[] {
+  const all = [...new Set([...services, ServerReflection, ServerReflectionAlpha])];
+  const index = new DescriptorIndex(all);
+  const names = all.map(({ typeName }) => typeName);
+  const open = () => {
+    const sent = new Set<DescFile>();
+    return (request: Request): Response => {
+      const common = { validHost: request.host, originalRequest: request };
+      try {
+        return { ...common, messageResponse: answer(index, names, sent, request) };
+      } catch (thrown) {
+        const { code, message } = StatusError.from(thrown);
+        return {
+          ...common,
+          messageResponse: { case: "errorResponse", value: { errorCode: code, errorMessage: message } },
+        };
+      }
+    };
+  };
+  const codec = messageCodec(ServerReflectionRequestSchema, ServerReflectionResponseSchema);
+  return [ServerReflection, ServerReflectionAlpha].map((service) =>
+    bidiStream(service.method.serverReflectionInfo, codec, open),
+  );
+}
