@@ -1,0 +1,17 @@
+// `with { type: "file" }` で埋め込むファイル。値は(実行ファイルの中の)パス。
+declare module "*.pb" {
+  const path: string;
+  export default path;
+}
+declare module "*.index" {
+  const path: string;
+  export default path;
+}
+declare module "*.data-00000-of-00001" {
+  const path: string;
+  export default path;
+}
+declare module "*.wasm" {
+  const path: string;
+  export default path;
+}
