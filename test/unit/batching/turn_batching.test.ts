@@ -1,0 +1,243 @@
+import { describe, expect, test } from "bun:test";
+import { invalidArgument } from "../../../src/base/status.ts";
+import { TurnBatching } from "../../../src/batching/turn_batching.ts";
+import type { PreparedRun, RunContext } from "../../../src/servables/model_servable.ts";
+import type { Signature, TensorInfo } from "../../../src/tensor/signature.ts";
+import type { Tensor } from "../../../src/tensor/tensor.ts";
+import { FakeHost } from "../../helpers/fake_host.ts";
+import { FakeRun, floats, valuesOf } from "../../helpers/fake_run.ts";
+
+const info = (name: string, shape: readonly number[] | undefined): TensorInfo => ({
+  name,
+  wireDType: 1,
+  dtype: "float",
+  shape,
+});
+
+const signature = (
+  inputs: Record<string, readonly number[] | undefined>,
+  outputs: Record<string, readonly number[] | undefined>,
+): Signature => ({
+  key: "s",
+  methodName: "",
+  inputs: new Map(Object.entries(inputs).map(([name, shape]) => [name, info(name, shape)])),
+  outputs: new Map(Object.entries(outputs).map(([name, shape]) => [name, info(name, shape)])),
+  defaults: new Map(),
+});
+
+function setUp({ runMs = 1 } = {}) {
+  const host = new FakeHost();
+  const model = new FakeRun();
+  let onRun = (_inputs: readonly Tensor[]): readonly Tensor[] | undefined => undefined;
+  model.before = (inputs) => {
+    host.clock.spend(runMs);
+    return onRun(inputs);
+  };
+  const batching = new TurnBatching(
+    host,
+    [signature({ x: [-1] }, { y: [-1], fixed: [3], unknown: undefined })],
+    () => model,
+  );
+  const run = batching.prepare(["x"], ["y"]);
+  return {
+    host,
+    model,
+    batching,
+    run,
+    /** 実行の代わりに行うこと。 */
+    instead: (replacement: typeof onRun) => {
+      onRun = replacement;
+    },
+  };
+}
+
+/** 同期で答えたなら値、そうでなければ後で分かる。 */
+function start(run: PreparedRun, inputs: readonly Tensor[], context: RunContext = {}) {
+  const seen = { result: "waiting" };
+  const show = (outputs: readonly Tensor[]) => {
+    seen.result = String(outputs.map(valuesOf));
+  };
+  const outputs = run.run(inputs, context);
+  if (outputs instanceof Promise) {
+    outputs.then(show, (error) => {
+      seen.result = String(error);
+    });
+  } else {
+    show(outputs);
+  }
+  return seen;
+}
+
+describe("prepare()", () => {
+  test("coats only runs whose tensors all have rows, and the same one once", () => {
+    const { batching, model, run } = setUp();
+    expect(run).not.toBe(model);
+    expect(batching.prepare(["x"], ["y"])).toBe(run);
+    expect(batching.prepare(["x"], ["fixed"])).toBe(model);
+    expect(batching.prepare(["x"], ["unknown"])).toBe(model);
+    expect(batching.prepare(["x"], ["nobody"])).toBe(model);
+    expect(batching.prepare([], ["y"])).toBe(model);
+    batching.close();
+  });
+
+  test("does not trust a tensor that another signature declares without rows", () => {
+    const model = new FakeRun();
+    const batching = new TurnBatching(
+      new FakeHost(),
+      [signature({ x: [-1] }, { y: [-1] }), signature({ x: [5] }, { z: [-1] })],
+      () => model,
+    );
+    expect(batching.prepare(["x"], ["y"])).toBe(model);
+  });
+});
+
+describe("run()", () => {
+  test("answers a lone request at once", async () => {
+    const { host, run } = setUp();
+    for (const x of [2, 4, 6]) {
+      expect(start(run, [floats([1], x)]).result).toBe(`${x / 2 + 2}`);
+      await host.clock.settle();
+    }
+  });
+
+  test("merges what arrives in the same turn, and from then on the first as well", async () => {
+    const { host, model, run } = setUp();
+    const first = [2, 4, 6].map((x) => start(run, [floats([1], x)]));
+    expect(first.map(({ result }) => result)).toEqual(["3", "waiting", "waiting"]);
+    await host.clock.settle();
+    expect(first.map(({ result }) => result)).toEqual(["3", "4", "5"]);
+    expect(model.rows).toEqual([1, 2]);
+    const second = [2, 4, 6].map((x) => start(run, [floats([1], x)]));
+    expect(second.map(({ result }) => result)).toEqual(["waiting", "waiting", "waiting"]);
+    host.clock.turn();
+    await Promise.resolve();
+    expect(second.map(({ result }) => result)).toEqual(["3", "4", "5"]);
+    expect(model.rows).toEqual([1, 2, 3]);
+  });
+
+  test("is alone again after a quiet turn", async () => {
+    const { host, run } = setUp();
+    start(run, [floats([1], 2)]);
+    start(run, [floats([1], 2)]);
+    await host.clock.settle();
+    const waiting = start(run, [floats([1], 2)]);
+    expect(waiting.result).toBe("waiting");
+    await host.clock.settle();
+    expect(start(run, [floats([1], 2)]).result).toBe("3");
+  });
+
+  test("never waits for a run that is cheaper than merging", async () => {
+    const { host, model, run } = setUp({ runMs: 0.001 });
+    for (let i = 0; i < 200; i++) expect(start(run, [floats([1], 2)]).result).toBe("3");
+    await host.clock.settle();
+    expect(model.rows).toEqual(new Array(200).fill(1));
+  });
+
+  test("notices when a cheap run becomes expensive", async () => {
+    const { host, run, model, instead } = setUp({ runMs: 0.001 });
+    start(run, [floats([1], 2)]);
+    await host.clock.settle();
+    instead(() => {
+      host.clock.spend(1);
+      return undefined;
+    });
+    for (let i = 0; i < 2000; i++) start(run, [floats([1], 2)]);
+    model.calls.length = 0;
+    await host.clock.settle();
+    expect(model.rows.length).toBeGreaterThan(1);
+    expect(Math.max(...model.rows.map(Number))).toBe(256);
+  });
+
+  test("does not queue large requests, nor those it cannot count", async () => {
+    const { host, model, run } = setUp();
+    start(run, [floats([1], 0)]);
+    for (const shape of [[129], [0], []]) {
+      const input = floats(shape, ...new Array(shape[0] ?? 1).fill(0));
+      expect(start(run, [input]).result).not.toBe("waiting");
+    }
+    await host.clock.settle();
+    expect(model.rows).toEqual([1, 129, 0, undefined]);
+  });
+
+  test("merges only equal shapes, and at most 256 rows", async () => {
+    const { host, model, run } = setUp();
+    start(run, [floats([1], 0)]);
+    const results = [
+      start(run, [floats([1, 2], 0, 2)]),
+      start(run, [floats([100], ...new Array(100).fill(0))]),
+      start(run, [floats([1, 2], 4, 6)]),
+      start(run, [floats([100], ...new Array(100).fill(0))]),
+      start(run, [floats([100], ...new Array(100).fill(0))]),
+    ];
+    await host.clock.settle();
+    expect(model.rows).toEqual([1, 2, 200, 100]);
+    expect([results[0]!.result, results[2]!.result]).toEqual(["2,3", "4,5"]);
+  });
+
+  test("keeps one request's error from the others", async () => {
+    const { host, run, instead } = setUp();
+    instead(([x]) => {
+      if (valuesOf(x!).includes(13)) throw invalidArgument("unlucky");
+      return undefined;
+    });
+    start(run, [floats([1], 0)]);
+    const results = [2, 13, 4].map((x) => start(run, [floats([1], x)]));
+    await host.clock.settle();
+    expect(results.map(({ result }) => result)).toEqual(["3", "INVALID_ARGUMENT: unlucky", "4"]);
+  });
+
+  test("stops merging when outputs turn out not to have rows", async () => {
+    const { host, run, model, instead } = setUp();
+    instead(() => [floats([1], 9)]);
+    start(run, [floats([1], 0)]);
+    const results = [1, 2].map((x) => start(run, [floats([1], x)]));
+    await host.clock.settle();
+    expect(results.map(({ result }) => result)).toEqual(["9", "9"]);
+    expect(model.rows).toEqual([1, 2, 1, 1]);
+    expect([start(run, [floats([1], 0)]).result, start(run, [floats([1], 0)]).result]).toEqual(["9", "9"]);
+  });
+
+  test("leaves out whoever is gone or too late, and runs until the latest deadline", async () => {
+    const { host, model, run } = setUp();
+    const gone = AbortSignal.abort();
+    start(run, [floats([1], 0)]);
+    const results = [
+      start(run, [floats([1], 2)], { signal: gone }),
+      start(run, [floats([1], 2)], { deadlineMs: 1 }),
+      start(run, [floats([1], 2)], { deadlineMs: 500 }),
+      start(run, [floats([1], 2)], { deadlineMs: 400 }),
+    ];
+    await host.clock.settle();
+    expect(results.map(({ result }) => result)).toEqual([
+      "CANCELLED: Run call was cancelled",
+      "DEADLINE_EXCEEDED: Timed out waiting for notification",
+      "3",
+      "3",
+    ]);
+    expect(model.rows).toEqual([1, 2]);
+    expect(model.calls.at(-1)?.context).toEqual({ deadlineMs: 500 });
+  });
+
+  test("works with asynchronous models", async () => {
+    const { host, model, run } = setUp();
+    model.asynchronous = true;
+    const results = [2, 4, 6].map((x) => start(run, [floats([1], x)]));
+    await host.clock.settle();
+    expect(results.map(({ result }) => result)).toEqual(["3", "4", "5"]);
+    expect(model.rows).toEqual([1, 2]);
+    const alone = start(run, [floats([1], 2)]);
+    await host.clock.settle();
+    expect(alone.result).toBe("3");
+  });
+
+  test("separates an asynchronous batch that failed", async () => {
+    const { host, model, run } = setUp();
+    model.asynchronous = true;
+    const plain = model.run.bind(model);
+    model.run = (inputs, context) =>
+      inputs[0]!.shape[0] === 1 ? plain(inputs, context) : Promise.reject(invalidArgument("only one row"));
+    const results = [2, 4, 6].map((x) => start(run, [floats([1], x)]));
+    await host.clock.settle();
+    expect(results.map(({ result }) => result)).toEqual(["3", "4", "5"]);
+  });
+});
