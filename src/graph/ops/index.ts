@@ -1,11 +1,25 @@
+import { decodeCsvOps } from "./decode_csv.ts";
 import { identityOps } from "./identity.ts";
+import { regexOps } from "./regex.ts";
 import type { OpRow } from "./registry.ts";
+import { stringFormatOps } from "./string_format.ts";
+import { stringHashOps } from "./string_hash.ts";
+import { stringOps } from "./strings.ts";
+import { unicodeOps } from "./unicode.ts";
 
 /**
  * すべての族をまとめた表。新しい族は import と下の配列に 1 行ずつ足す。
  * 同じ演算を 2 つの族が持てば、この版の作り間違いなので起動時に止まる。
  */
-const families: readonly (readonly OpRow[])[] = [identityOps];
+const families: readonly (readonly OpRow[])[] = [
+  identityOps,
+  decodeCsvOps,
+  regexOps,
+  stringFormatOps,
+  stringHashOps,
+  stringOps,
+  unicodeOps,
+];
 
 function merge(): ReadonlyMap<string, OpRow> {
   const rows = new Map<string, OpRow>();
