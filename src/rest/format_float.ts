@@ -1,4 +1,4 @@
-import { ByteSink } from "./byte_sink.ts";
+import type { ByteSink } from "./byte_sink.ts";
 
 /** 10^0 … 10^22。ここまでは倍精度で正確に表せる。 */
 const pow10 = Array.from({ length: 23 }, (_, exponent) => Number(`1e${exponent}`));
@@ -21,127 +21,142 @@ for (let value = 0; value < 1000; value++) {
   triples[value * 3 + 2] = 0x30 + (value % 10);
 }
 
+/** 1 つの実数の文面が占める最大のバイト数(作業中のはみ出しを含む)。 */
+export const FLOAT_TEXT_BYTES = 32;
+
 /**
  * TF Serving と同じ文面で実数を書く。
  *
  * 6 桁(`%.6g`)で読み戻して同じ値になればそれを、ならなければ float は 9 桁、double は 17 桁を使う。
  * 小数点も指数も無ければ `.0` を足す。丁度中間の値は偶数側へ丸める(JavaScript の toPrecision は大きい側)。
  *
+ * @param out `at` から {@link FLOAT_TEXT_BYTES} バイトの空きがあること。
  * @param single float32 の値なら true。その場合 `value` は float32 で表せる数であること。
+ * @returns 書き終えた位置。
  * @see tensorflow_serving/util/json_tensor.cc WriteDecimal
  */
-export function writeFloat(sink: ByteSink, value: number, single: boolean): void {
-  sink.reserve(32);
-  const out = sink.bytes;
+export function putFloat(out: Uint8Array, at: number, value: number, single: boolean): number {
+  let start = at;
   let magnitude = value;
   if (value < 0 || (value === 0 && 1 / value < 0)) {
-    out[sink.at++] = 0x2d;
+    out[start++] = 0x2d;
     magnitude = -value;
   }
+  if (single && magnitude < 1 && magnitude >= 1e-4) return putFraction(out, start, magnitude);
   if (magnitude === 0) {
-    out[sink.at] = 0x30;
-    out[sink.at + 1] = 0x2e;
-    out[sink.at + 2] = 0x30;
-    sink.at += 3;
-    return;
+    out[start] = 0x30;
+    out[start + 1] = 0x2e;
+    out[start + 2] = 0x30;
+    return start + 3;
   }
-  if (!(magnitude >= LOWEST && magnitude < HIGHEST)) {
-    writeUncommon(sink, magnitude, single);
-    return;
-  }
+  if (!(magnitude >= LOWEST && magnitude < HIGHEST)) return putUncommon(out, start, magnitude, single);
 
   bits[0] = magnitude;
   let exponent = (((words[1]! >>> 20) - 1023) * 1233) >> 12;
   if (magnitude >= thresholds[exponent + 16]!) exponent++;
 
   const scale = 5 - exponent;
-  let six: number;
-  let back: number;
-  if (scale >= 0) {
-    const power = pow10[scale]!;
-    six = Math.round(magnitude * power);
-    back = six / power;
-  } else {
-    const power = pow10[-scale]!;
-    six = Math.round(magnitude / power);
-    back = six * power;
-  }
-  if (single) {
-    if (Math.fround(back) === magnitude) {
-      // 10 進 → double → float の二重丸めが起こりうるのは、double が隣り合う float の真ん中に乗った時だけ。
-      const mirrored = 2 * back - magnitude;
-      if (mirrored !== magnitude && Math.fround(mirrored) === mirrored) {
-        writeUncommon(sink, magnitude, single);
-        return;
+  const scaled = scale >= 0 ? magnitude * pow10[scale]! : magnitude / pow10[-scale]!;
+  const six = Math.round(scaled);
+  // 6 桁で足りる float は、6 桁の整数から 2^-24 の比率、つまり 0.06 までしか離れない。割り算の前に大半を落とす。
+  const away = scaled - six;
+  if (away < 0.07 && away > -0.07) {
+    const back = scale >= 0 ? six / pow10[scale]! : six * pow10[-scale]!;
+    if (single) {
+      if (Math.fround(back) === magnitude) {
+        // 10 進 → double → float の二重丸めが起こりうるのは、double が隣り合う float の真ん中に乗った時だけ。
+        const mirrored = 2 * back - magnitude;
+        if (mirrored !== magnitude && Math.fround(mirrored) === mirrored) {
+          return putUncommon(out, start, magnitude, single);
+        }
+        return putSix(out, start, six | 0, exponent);
       }
-      writeSix(sink, six, exponent);
-      return;
+    } else if (back === magnitude) {
+      return putSix(out, start, six | 0, exponent);
     }
-  } else if (back === magnitude) {
-    writeSix(sink, six, exponent);
-    return;
   }
-  writeFull(sink, magnitude, exponent, single);
-}
-
-/** {@link writeFloat} の文面だけを得る。 */
-export function formatFloat(value: number, single: boolean): string {
-  const sink = new ByteSink(32);
-  writeFloat(sink, value, single);
-  return String.fromCharCode(...sink.toBytes());
-}
-
-function writeSix(sink: ByteSink, six: number, exponent: number): void {
-  let value = six | 0;
-  let power = exponent;
-  if (value === 1_000_000) {
-    value = 100_000;
-    power++;
-  }
-  const high = (value / 1000) | 0;
-  const from = sink.at + DIGITS;
-  putTriple(sink.bytes, from, high);
-  putTriple(sink.bytes, from + 3, value - high * 1000);
-  layOut(sink, 6, power, 6);
+  return single ? putNine(out, start, magnitude, exponent) : putSeventeen(out, start, magnitude, exponent);
 }
 
 /**
- * 9 桁または 17 桁。`magnitude × 10^scale` を「積 + 誤差」の二つの double で正確に持ち、偶数丸めする。
- *
- * @see T. J. Dekker, "A floating-point technique for extending the available precision" (1971)
+ * 確率のような 1 未満の float。一番多い形なので、指数の計算も桁の移動もせずに直接書く。
+ * この範囲では 9 桁への積が正確で、6 桁の判定に二重丸めも起こらない。
  */
-function writeFull(sink: ByteSink, magnitude: number, exponent: number, single: boolean): void {
-  const precision = single ? 9 : 17;
-  const scale = precision - 1 - exponent;
-  if (scale < 0 || scale > 22) {
-    writeUncommon(sink, magnitude, single);
-    return;
+function putFraction(out: Uint8Array, start: number, magnitude: number): number {
+  const exponent = magnitude >= 0.1 ? -1 : magnitude >= 0.01 ? -2 : magnitude >= 0.001 ? -3 : -4;
+  const power = pow10[5 - exponent]!;
+  const scaled = magnitude * power;
+  const six = Math.round(scaled);
+  const away = scaled - six;
+  if (away < 0.07 && away > -0.07 && Math.fround(six / power) === magnitude) {
+    return putSix(out, start, six | 0, exponent);
   }
+  const product = magnitude * pow10[8 - exponent]!;
+  let nine = product | 0;
+  const fraction = product - nine;
+  if (fraction > 0.5 || (fraction === 0.5 && (nine & 1) === 1)) nine++;
+  // 繰り上がって 10 桁になる値(0.0999999999…)は float では必ず 6 桁で足りるので、ここには来ない。
+  let at = start;
+  out[at++] = 0x30;
+  out[at++] = 0x2e;
+  for (let i = -1; i > exponent; i--) out[at++] = 0x30;
+  putNineDigits(out, at, nine);
+  at += 9;
+  while (out[at - 1] === 0x30) at--;
+  return at;
+}
+
+/** {@link putFloat} を伸びるバイト列に。 */
+export function writeFloat(sink: ByteSink, value: number, single: boolean): void {
+  sink.reserve(FLOAT_TEXT_BYTES);
+  sink.at = putFloat(sink.bytes, sink.at, value, single);
+}
+
+/** {@link putFloat} の文面だけを得る。 */
+export function formatFloat(value: number, single: boolean): string {
+  const out = new Uint8Array(FLOAT_TEXT_BYTES);
+  return String.fromCharCode(...out.subarray(0, putFloat(out, 0, value, single)));
+}
+
+function putSix(out: Uint8Array, at: number, six: number, exponent: number): number {
+  const overflows = six === 1_000_000;
+  const value = overflows ? 100_000 : six;
+  const from = at + DIGITS;
+  const high = ((value + 0.5) * 0.001) | 0;
+  putTriple(out, from, high);
+  putTriple(out, from + 3, value - high * 1000);
+  return layOut(out, at, 6, overflows ? exponent + 1 : exponent, 6);
+}
+
+function putNine(out: Uint8Array, at: number, magnitude: number, exponent: number): number {
+  const scale = 8 - exponent;
+  if (scale < 0 || scale > 22) return putUncommon(out, at, magnitude, true);
   const power = pow10[scale]!;
   const product = magnitude * power;
-  const a = SPLITTER * magnitude;
-  const aHigh = a - (a - magnitude);
-  const aLow = magnitude - aHigh;
-  const b = SPLITTER * power;
-  const bHigh = b - (b - power);
-  const bLow = power - bHigh;
-  const error = aLow * bLow - (product - aHigh * bHigh - aLow * bHigh - aHigh * bLow);
-
-  let e10 = exponent;
-  if (single) {
-    const floor = Math.floor(product);
-    const fraction = product - floor;
-    let rounded = floor;
-    if (fraction > 0.5 || (fraction === 0.5 && (error > 0 || (error === 0 && floor % 2 === 1)))) rounded++;
-    if (rounded === 1e9) {
-      rounded = 1e8;
-      e10++;
-    }
-    putNine(sink.bytes, sink.at + DIGITS, rounded | 0);
-    layOut(sink, 9, e10, 9);
-    return;
+  let rounded = Math.floor(product);
+  const fraction = product - rounded;
+  // 24 ビットの仮数 × 5^12 は 53 ビットに収まるので、scale が 12 までなら積は正確。
+  if (fraction > 0.5) {
+    rounded++;
+  } else if (fraction === 0.5) {
+    const error = scale <= 12 ? 0 : productError(magnitude, power, product);
+    if (error > 0 || (error === 0 && rounded % 2 === 1)) rounded++;
   }
+  let power10 = exponent;
+  if (rounded === 1e9) {
+    rounded = 1e8;
+    power10++;
+  }
+  putNineDigits(out, at + DIGITS, rounded | 0);
+  return layOut(out, at, 9, power10, 9);
+}
 
+function putSeventeen(out: Uint8Array, at: number, magnitude: number, exponent: number): number {
+  const scale = 16 - exponent;
+  if (scale < 0 || scale > 22) return putUncommon(out, at, magnitude, false);
+  const power = pow10[scale]!;
+  const product = magnitude * power;
+  const error = productError(magnitude, power, product);
   // 17 桁は 2^53 を超えるので、上 8 桁と下 9 桁に分ける。product は偶数なので奇偶は error 側だけで決まる。
   const floor = Math.floor(error);
   const fraction = error - floor;
@@ -155,19 +170,32 @@ function writeFull(sink: ByteSink, magnitude: number, exponent: number, single: 
     high++;
     low -= 1e9;
   }
-  if (high < 1e7) {
-    writeUncommon(sink, magnitude, single);
-    return;
-  }
+  if (high < 1e7) return putUncommon(out, at, magnitude, false);
+  let power10 = exponent;
   if (high === 1e8) {
     high = 1e7;
     low = 0;
-    e10++;
+    power10++;
   }
   // 上 8 桁は 9 桁として書くので先頭に 0 が付く。その場所は layOut が上書きする。
-  putNine(sink.bytes, sink.at + DIGITS - 1, high | 0);
-  putNine(sink.bytes, sink.at + DIGITS + 8, low | 0);
-  layOut(sink, 17, e10, 17);
+  putNineDigits(out, at + DIGITS - 1, high | 0);
+  putNineDigits(out, at + DIGITS + 8, low | 0);
+  return layOut(out, at, 17, power10, 17);
+}
+
+/**
+ * 積の丸め誤差。`x × y = product + 戻り値` が正確に成り立つ。
+ *
+ * @see T. J. Dekker, "A floating-point technique for extending the available precision" (1971)
+ */
+function productError(x: number, y: number, product: number): number {
+  const a = SPLITTER * x;
+  const xHigh = a - (a - x);
+  const xLow = x - xHigh;
+  const b = SPLITTER * y;
+  const yHigh = b - (b - y);
+  const yLow = y - yHigh;
+  return xLow * yLow - (product - xHigh * yHigh - xLow * yHigh - xHigh * yLow);
 }
 
 function putTriple(out: Uint8Array, at: number, value: number): void {
@@ -177,19 +205,18 @@ function putTriple(out: Uint8Array, at: number, value: number): void {
   out[at + 2] = triples[from + 2]!;
 }
 
-function putNine(out: Uint8Array, at: number, value: number): void {
-  const high = (value / 1_000_000) | 0;
+/** 定数の逆数を掛けて割る。0.5 を足すのは、逆数の丸めで丁度の倍数が 1 つ下がらないようにするため。 */
+function putNineDigits(out: Uint8Array, at: number, value: number): void {
+  const high = ((value + 0.5) * 1e-6) | 0;
   const rest = value - high * 1_000_000;
-  const middle = (rest / 1000) | 0;
+  const middle = ((rest + 0.5) * 0.001) | 0;
   putTriple(out, at, high);
   putTriple(out, at + 3, middle);
   putTriple(out, at + 6, rest - middle * 1000);
 }
 
-/** `sink.at + DIGITS` から置かれた `count` 桁を、その場で C の `%g` の形に並べ直す。 */
-function layOut(sink: ByteSink, count: number, exponent: number, precision: number): void {
-  const out = sink.bytes;
-  const start = sink.at;
+/** `start + DIGITS` から置かれた `count` 桁を、その場で C の `%g` の形に並べ直す。 */
+function layOut(out: Uint8Array, start: number, count: number, exponent: number, precision: number): number {
   const from = start + DIGITS;
   let end = from + count;
   while (end > from + 1 && out[end - 1] === 0x30) end--;
@@ -221,33 +248,31 @@ function layOut(sink: ByteSink, count: number, exponent: number, precision: numb
     if (end <= point) out[at++] = 0x30;
     else for (let i = point; i < end; i++) out[at++] = out[i]!;
   }
-  sink.at = at;
+  return at;
 }
 
 /** 極端に大きい・小さい値と非有限値。10 進への展開は処理系に任せ、同点だけ直す。 */
-function writeUncommon(sink: ByteSink, magnitude: number, single: boolean): void {
+function putUncommon(out: Uint8Array, at: number, magnitude: number, single: boolean): number {
   if (Number.isNaN(magnitude)) {
-    sink.ascii("NaN");
-    return;
+    return putText(out, at, "NaN");
   }
   if (magnitude === Number.POSITIVE_INFINITY) {
-    sink.ascii("Infinity");
-    return;
+    return putText(out, at, "Infinity");
   }
   const [six, sixExponent] = roundDecimal(magnitude, 6);
   if (parsesTo(six, sixExponent, magnitude, single)) {
-    putDigits(sink, six);
-    layOut(sink, 6, sixExponent, 6);
-    return;
+    putText(out, at + DIGITS, six);
+    return layOut(out, at, 6, sixExponent, 6);
   }
   const precision = single ? 9 : 17;
   const [full, fullExponent] = roundDecimal(magnitude, precision);
-  putDigits(sink, full);
-  layOut(sink, precision, fullExponent, precision);
+  putText(out, at + DIGITS, full);
+  return layOut(out, at, precision, fullExponent, precision);
 }
 
-function putDigits(sink: ByteSink, text: string): void {
-  for (let i = 0; i < text.length; i++) sink.bytes[sink.at + DIGITS + i] = text.charCodeAt(i);
+function putText(out: Uint8Array, at: number, text: string): number {
+  for (let i = 0; i < text.length; i++) out[at + i] = text.charCodeAt(i);
+  return at + text.length;
 }
 
 /** `precision` 桁へ偶数丸めした数字列と 10 進の指数。 */
