@@ -3,9 +3,9 @@ import type { AttrValue } from "../gen/tensorflow/core/framework/attr_value_pb.t
 import type { TensorShapeProto } from "../gen/tensorflow/core/framework/tensor_shape_pb.ts";
 import { type DType, dtypeOfWire } from "../tensor/dtype.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import { tensorFromProto } from "../tensor/tensor_proto.ts";
 import type { AttrDefault, OpDefinition } from "./op_defs.ts";
 import type { Attrs } from "./ops/registry.ts";
-import { readTensorProto } from "./tensor_value.ts";
 
 /** 属性名 → 値。NodeDef のもの、または関数の placeholder を埋めたもの。 */
 export type AttrMap = Readonly<Record<string, AttrValue>>;
@@ -84,7 +84,7 @@ export class NodeAttrs implements Attrs {
   tensor(name: string): Tensor {
     const found = this.#given(name, "tensor");
     if (found === undefined) throw this.#missing(name);
-    return readTensorProto(found);
+    return tensorFromProto(found);
   }
 
   ints(name: string): number[] {
@@ -149,7 +149,7 @@ export class NodeAttrs implements Attrs {
   #given<K extends AttrKind>(name: string, kind: K): AttrOf<K> | undefined {
     if (!Object.hasOwn(this.#values, name)) return undefined;
     const { value } = this.#values[name]!;
-    if (value.case === kind) return value.value as AttrOf<K>;
+    if (value.case === kind) return value.value as AttrOf<K> | undefined;
     throw invalidArgument(
       `AttrValue had value with type '${value.case}' when '${kind}' expected for attr '${name}' of node '${this.#node}'`,
     );

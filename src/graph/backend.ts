@@ -1,0 +1,220 @@
+import type { BackendWasm } from "@tensorflow/tfjs-backend-wasm";
+import type * as tfc from "@tensorflow/tfjs-core";
+import { internal, invalidArgument, StatusError } from "../base/status.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { sizeOf, tensor } from "../tensor/tensor.ts";
+import type { Device, DeviceInputs, DeviceTensor } from "./value.ts";
+
+/** tfjs-wasm の本体があるパス(実行ファイルの中でもよい)。 */
+export interface WasmFiles {
+  readonly plain: string;
+  readonly simd: string;
+}
+
+type KernelFunc = tfc.KernelFunc;
+
+/** tfjs-cpu のうち、ここで使う面。 */
+interface CpuBackend {
+  makeTensorInfo(shape: number[], dtype: string, values: ArrayLike<number>): tfc.TensorInfo;
+  readSync(dataId: object): unknown;
+  disposeData(dataId: object, force?: boolean): boolean;
+}
+
+const deviceDType = { float: "float32", int32: "int32", bool: "bool" } as const;
+const hostDType = { float32: "float", int32: "int32", bool: "bool" } as const;
+
+/**
+ * tfjs-wasm を engine を介さずに使う Device。カーネルを直に呼ぶので 1 演算あたりの手間が小さく、
+ * 記憶の数え上げもこのクラスだけで済む。wasm に無いカーネルは tfjs-cpu に移して走らせる。
+ */
+class WasmDevice implements Device {
+  readonly #core: typeof tfc;
+  readonly #wasm: BackendWasm;
+  readonly #cpu: CpuBackend;
+  readonly #kernels = new Map<string, KernelFunc>();
+  /** いまの歩で作られ、まだ引き取り手の決まらないもの。 */
+  #pending: DeviceTensor[] = [];
+
+  constructor(core: typeof tfc, wasm: BackendWasm, cpu: CpuBackend) {
+    this.#core = core;
+    this.#wasm = wasm;
+    this.#cpu = cpu;
+  }
+
+  has(kernel: string): boolean {
+    return this.#core.getKernel(kernel, "wasm") != null;
+  }
+
+  call(kernel: string, inputs: DeviceInputs, attrs: object = {}): DeviceTensor {
+    const out = this.#run(kernel, inputs, attrs) as DeviceTensor;
+    this.#pending.push(out);
+    return out;
+  }
+
+  callMany(
+    kernel: string,
+    inputs: readonly DeviceTensor[] | DeviceInputs,
+    attrs: object = {},
+  ): DeviceTensor[] {
+    const out = this.#run(kernel, inputs as DeviceInputs, attrs) as DeviceTensor[];
+    this.#pending.push(...out);
+    return out;
+  }
+
+  reshape(from: DeviceTensor, shape: readonly number[]): DeviceTensor {
+    if (sizeOf(shape) !== sizeOf(from.shape)) {
+      throw invalidArgument(
+        `Input to reshape is a tensor with ${sizeOf(from.shape)} values, but the requested shape has ${sizeOf(shape)}`,
+      );
+    }
+    this.#wasm.incRef(from.dataId);
+    const out = { dataId: from.dataId, shape: [...shape], dtype: from.dtype };
+    this.#pending.push(out);
+    return out;
+  }
+
+  upload(from: Tensor): DeviceTensor {
+    const out = this.uploadKept(from);
+    this.#pending.push(out);
+    return out;
+  }
+
+  /** {@link upload} と同じだが、歩の終わりに解放されない。 */
+  uploadKept({ dtype, shape, data }: Tensor): DeviceTensor {
+    if (dtype !== "float" && dtype !== "int32" && dtype !== "bool") {
+      throw internal(`Tensors of type ${dtype} do not fit the device`);
+    }
+    const device = deviceDType[dtype];
+    return this.#wasm.makeOutput([...shape], device, undefined, data as Float32Array) as DeviceTensor;
+  }
+
+  download({ dataId, shape, dtype }: DeviceTensor): Tensor {
+    return tensor(hostDType[dtype], shape, this.#wasm.readSync(dataId) as Float32Array);
+  }
+
+  release(from: DeviceTensor): void {
+    this.#wasm.disposeData(from.dataId);
+  }
+
+  /** 歩の終わり。`keep` 以外の、この歩で作られたものを解放する。 */
+  settle(keep: readonly DeviceTensor[]): void {
+    const pending = this.#pending;
+    for (let i = 0; i < pending.length; i++) {
+      const made = pending[i]!;
+      if (!keep.includes(made)) this.#wasm.disposeData(made.dataId);
+    }
+    pending.length = 0;
+  }
+
+  /** 生きているデバイスのテンソルの数(漏れの検査用)。 */
+  get tensorCount(): number {
+    return this.#wasm.numDataIds();
+  }
+
+  #run(kernel: string, inputs: DeviceInputs, attrs: object): tfc.TensorInfo | tfc.TensorInfo[] {
+    let run = this.#kernels.get(kernel);
+    if (run === undefined) {
+      run = this.#find(kernel);
+      this.#kernels.set(kernel, run);
+    }
+    return run({
+      inputs: inputs as tfc.NamedTensorInfoMap,
+      attrs: attrs as tfc.NamedAttrMap,
+      backend: this.#wasm,
+    });
+  }
+
+  #find(kernel: string): KernelFunc {
+    const native = this.#core.getKernel(kernel, "wasm");
+    if (native != null) return native.kernelFunc;
+    const fallback = this.#core.getKernel(kernel, "cpu");
+    if (fallback == null) throw internal(`Kernel '${kernel}' is registered neither for wasm nor for cpu`);
+    return ({ inputs, attrs }) => this.#runOnCpu(fallback.kernelFunc, inputs, attrs);
+  }
+
+  /** 入力を cpu に写し、結果を wasm に戻す。 */
+  #runOnCpu(
+    run: KernelFunc,
+    inputs: tfc.NamedTensorInfoMap,
+    attrs: tfc.NamedAttrMap | undefined,
+  ): tfc.TensorInfo | tfc.TensorInfo[] {
+    const made: tfc.TensorInfo[] = [];
+    const copy = (info: tfc.TensorInfo): tfc.TensorInfo => {
+      const values = this.#wasm.readSync(info.dataId) as Float32Array;
+      const copied = this.#cpu.makeTensorInfo(info.shape, info.dtype, values);
+      made.push(copied);
+      return copied;
+    };
+    const copied = Array.isArray(inputs)
+      ? inputs.map(copy)
+      : Object.fromEntries(
+          Object.entries(inputs).map(([name, info]) => [name, info === undefined ? info : copy(info)]),
+        );
+    const out = run({ inputs: copied as tfc.NamedTensorInfoMap, attrs, backend: this.#cpu });
+    const back = (Array.isArray(out) ? out : [out]).map((info) => {
+      const values = this.#cpu.readSync(info.dataId) as Float32Array;
+      const moved = this.#wasm.makeOutput(info.shape, info.dtype as "float32", undefined, values);
+      this.#cpu.disposeData(info.dataId, true);
+      return moved;
+    });
+    for (const { dataId } of made) this.#cpu.disposeData(dataId, true);
+    return Array.isArray(out) ? back : back[0]!;
+  }
+}
+
+async function start(files: WasmFiles): Promise<WasmDevice> {
+  const [core, wasm] = await Promise.all([
+    import("@tensorflow/tfjs-core"),
+    import("@tensorflow/tfjs-backend-wasm"),
+    import("@tensorflow/tfjs-backend-cpu"),
+  ]);
+  core.enableProdMode();
+  wasm.setWasmPaths({
+    "tfjs-backend-wasm.wasm": files.plain,
+    "tfjs-backend-wasm-simd.wasm": files.simd,
+    // スレッド版は Bun では選ばれないが、三つとも名指さないと tfjs が受け付けない。
+    "tfjs-backend-wasm-threaded-simd.wasm": files.simd,
+  });
+  if (!(await core.setBackend("wasm"))) throw internal("The wasm backend of tfjs failed to start");
+  return new WasmDevice(
+    core,
+    core.findBackend("wasm") as BackendWasm,
+    core.findBackend("cpu") as unknown as CpuBackend,
+  );
+}
+
+/**
+ * 必要になったときに 1 度だけ立ち上がる wasm。プロセスに 1 つで、すべてのモデルが共有する。
+ * 小さいモデルだけを配るプロセスは tfjs を読み込みすらしない。
+ */
+export class Backend {
+  readonly #files: WasmFiles;
+  #starting: Promise<WasmDevice> | undefined;
+  #device: WasmDevice | undefined;
+
+  constructor(files: WasmFiles) {
+    this.#files = files;
+  }
+
+  /** 立ち上がっていなければ undefined。 */
+  get device(): WasmDevice | undefined {
+    return this.#device;
+  }
+
+  /** 立ち上げる。2 回目からは同じものを返す。失敗したら次の呼び出しでやり直す。 */
+  boot(): Promise<WasmDevice> {
+    this.#starting ??= start(this.#files).then(
+      (device) => {
+        this.#device = device;
+        return device;
+      },
+      (error: unknown) => {
+        this.#starting = undefined;
+        throw StatusError.from(error);
+      },
+    );
+    return this.#starting;
+  }
+}
+
+export type { WasmDevice };
