@@ -1,3 +1,4 @@
+import { constants, type ServerHttp2Session } from "node:http2";
 import { type ConnectionInjector, Server, ServerCredentials } from "@grpc/grpc-js";
 import type { Host } from "../base/host.ts";
 import { internal } from "../base/status.ts";
@@ -37,6 +38,7 @@ export class GrpcDoor implements Door {
   readonly #options: GrpcDoorOptions;
   readonly #server: Server;
   readonly #injector: ConnectionInjector;
+  readonly #closing = new AbortController();
   #listeners: readonly Listener[] = [];
 
   constructor(host: Host, services: GrpcServices, options: GrpcDoorOptions) {
@@ -45,13 +47,14 @@ export class GrpcDoor implements Door {
     this.#server = new Server(options.channelArguments.serverOptions);
     // TLS は待ち受けの側で終わっているので、ここに届くのは平文の流れだけ。
     this.#injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
+    const closing = this.#closing.signal;
     const rpcs = [
       ...predictionRpcs(host, services.prediction, options),
       ...modelRpcs(host, services.model),
-      ...(options.healthCheck ? healthRpcs(host, services.health) : []),
+      ...(options.healthCheck ? healthRpcs(host, services.health, closing) : []),
     ];
-    for (const rpc of rpcs) rpc.register(this.#server);
-    for (const rpc of reflectionRpcs(rpcs.map(({ service }) => service))) rpc.register(this.#server);
+    const described = rpcs.map(({ service }) => service);
+    for (const rpc of [...rpcs, ...reflectionRpcs(described, closing)]) rpc.register(this.#server);
   }
 
   /** @throws INTERNAL `Failed to BuildAndStart gRPC server`(宛先が使えない)。 */
@@ -73,13 +76,48 @@ export class GrpcDoor implements Door {
   }
 
   async stop(graceMs: number): Promise<void> {
+    const { clock } = this.#host;
     for (const listener of this.#listeners) listener.close();
-    // GOAWAY を送り、始まっている呼び出しが終わるのを待つ。
-    const drained = new Promise<void>((resolve) => this.#server.tryShutdown(() => resolve()));
     const expired = Promise.withResolvers<void>();
-    const cancel = this.#host.clock.after(graceMs, expired.resolve);
+    const cancel = clock.after(graceMs, expired.resolve);
+    await Promise.race([this.#announce(), expired.promise]);
+    // 終わりの無い流れ(健全性の見張りなど)は、待っても終わらない。
+    this.#closing.abort();
+    // 始まっている呼び出しが終わるのを待つ。
+    const drained = new Promise<void>((resolve) => this.#server.tryShutdown(() => resolve()));
     await Promise.race([drained, expired.promise]);
     cancel();
+    this.#injector.drain(0);
     this.#server.forceShutdown();
   }
+
+  /**
+   * 「もう新しい呼び出しは来ないで」と伝え、全員が聞いたことを確かめる。ただ閉じると、行き違いに
+   * 送られた呼び出しが接続の切断で失敗するため。往復を終えた客は、次から別の接続を使う。
+   */
+  async #announce(): Promise<void> {
+    await Promise.all(
+      sessionsOf(this.#server).map(
+        (session) =>
+          new Promise<void>((resolve) => {
+            session.once("close", () => resolve());
+            session.goaway(constants.NGHTTP2_NO_ERROR, LAST_STREAM_ID);
+            session.ping(() => resolve());
+          }),
+      ),
+    );
+  }
+}
+
+/** まだどの流れも断らない GOAWAY に書く番号。 @see https://www.rfc-editor.org/rfc/rfc9113#section-6.8 */
+const LAST_STREAM_ID = 2 ** 31 - 1;
+
+/** grpc-js は今ある接続を外に見せないので、版を固定したうえで中を見る。形が違えば空。 */
+function sessionsOf(server: Server): readonly ServerHttp2Session[] {
+  const { http2Servers } = server as unknown as {
+    readonly http2Servers?: ReadonlyMap<unknown, { readonly sessions: ReadonlySet<ServerHttp2Session> }>;
+  };
+  return [...(http2Servers?.values() ?? [])]
+    .flatMap(({ sessions }) => [...sessions])
+    .filter((session) => !session.closed && !session.destroyed);
 }

@@ -28,7 +28,7 @@ const MAX_NAME_BYTES = 200;
 type WatchStream = ServerWritableStream<HealthCheckRequest, { status: ServingStatus }>;
 
 /** 健全性サービス。状態は全体で 1 つで、モデルには左右されない。 */
-export function healthRpcs({ clock }: Host, health: Health): readonly Rpc[] {
+export function healthRpcs({ clock }: Host, health: Health, closing: AbortSignal): readonly Rpc[] {
   const overall = (): ServingStatus => (health.serving ? ServingStatus.SERVING : ServingStatus.NOT_SERVING);
   const checkName = (name: string): void => {
     if (Buffer.byteLength(name) > MAX_NAME_BYTES) throw invalidArgument("could not parse request");
@@ -56,6 +56,11 @@ export function healthRpcs({ clock }: Host, health: Health): readonly Rpc[] {
     unary(list, clock, messageCodec(HealthListRequestSchema, HealthListResponseSchema), () => ({
       statuses: Object.fromEntries([...names].map((name) => [name, { status: overall() }])),
     })),
-    serverStream(watchMethod, messageCodec(HealthCheckRequestSchema, HealthCheckResponseSchema), watch),
+    serverStream(
+      watchMethod,
+      closing,
+      messageCodec(HealthCheckRequestSchema, HealthCheckResponseSchema),
+      watch,
+    ),
   ];
 }

@@ -124,7 +124,7 @@ function answer(
  * @param services 公開しているサービス(反射自身は足される)。
  * @see https://github.com/grpc/grpc/blob/master/doc/server-reflection.md
  */
-export function reflectionRpcs(services: Iterable<DescService>): readonly Rpc[] {
+export function reflectionRpcs(services: Iterable<DescService>, closing: AbortSignal): readonly Rpc[] {
   const all = [...new Set([...services, ServerReflection, ServerReflectionAlpha])];
   const index = new DescriptorIndex(all);
   const names = all.map(({ typeName }) => typeName);
@@ -145,6 +145,6 @@ export function reflectionRpcs(services: Iterable<DescService>): readonly Rpc[] 
   };
   const codec = messageCodec(ServerReflectionRequestSchema, ServerReflectionResponseSchema);
   return [ServerReflection, ServerReflectionAlpha].map((service) =>
-    bidiStream(service.method.serverReflectionInfo, codec, open),
+    bidiStream(service.method.serverReflectionInfo, closing, codec, open),
   );
 }

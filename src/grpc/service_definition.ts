@@ -1,3 +1,4 @@
+import type { EventEmitter } from "node:events";
 import {
   create,
   type DescMessage,
@@ -16,6 +17,7 @@ import type {
   sendUnaryData,
 } from "@grpc/grpc-js";
 import type { Clock } from "../base/clock.ts";
+import { unavailable } from "../base/status.ts";
 import type { CallContext } from "../service/call.ts";
 import { toGrpcStatus } from "./grpc_status.ts";
 
@@ -97,9 +99,25 @@ export function unary<In, Out>(
   };
 }
 
-/** 答えが続く RPC。`open` は最初の要求で 1 度呼ばれる。 */
+/** サーバーが閉じるときに流れを終える。客には、つなぎ直せばよいと分かる。 */
+function endOnClose(call: EventEmitter, closing: AbortSignal): void {
+  const end = (): void => {
+    call.emit("error", toGrpcStatus(unavailable("Server is shutting down")));
+  };
+  closing.addEventListener("abort", end, { once: true });
+  const forget = (): void => closing.removeEventListener("abort", end);
+  call.once("close", forget);
+  call.once("cancelled", forget);
+}
+
+/**
+ * 答えが続く RPC。`open` は最初の要求で 1 度呼ばれる。
+ *
+ * @param closing サーバーが閉じるときに立つ。
+ */
 export function serverStream<In, Out>(
   method: DescMethod,
+  closing: AbortSignal,
   { decode, encode }: Codec<In, Out>,
   open: (request: In, call: ServerWritableStream<In, Out>) => void,
 ): Rpc {
@@ -108,7 +126,10 @@ export function serverStream<In, Out>(
     register: (server) => {
       server.register(
         pathOf(method),
-        (call: ServerWritableStream<In, Out>) => open(call.request, call),
+        (call: ServerWritableStream<In, Out>) => {
+          endOnClose(call, closing);
+          open(call.request, call);
+        },
         (value: Out) => asBuffer(encode(value)),
         decode,
         "serverStream",
@@ -120,6 +141,7 @@ export function serverStream<In, Out>(
 /** 双方向の RPC。要求 1 つに答え 1 つを返す。`open` は流れごとに、その答え方を作る。 */
 export function bidiStream<In, Out>(
   method: DescMethod,
+  closing: AbortSignal,
   { decode, encode }: Codec<In, Out>,
   open: () => (request: In) => Out,
 ): Rpc {
@@ -129,6 +151,7 @@ export function bidiStream<In, Out>(
       server.register(
         pathOf(method),
         (call: ServerDuplexStream<In, Out>) => {
+          endOnClose(call, closing);
           const answer = open();
           call.on("data", (request: In) => call.write(answer(request)));
           call.on("end", () => call.end());
