@@ -1,10 +1,12 @@
 import { decodeCsvOps } from "./decode_csv.ts";
 import { identityOps } from "./identity.ts";
+import { listOps } from "./list.ts";
 import { regexOps } from "./regex.ts";
 import type { OpRow } from "./registry.ts";
 import { stringFormatOps } from "./string_format.ts";
 import { stringHashOps } from "./string_hash.ts";
 import { stringOps } from "./strings.ts";
+import { tensorArrayOps } from "./tensor_array.ts";
 import { unicodeOps } from "./unicode.ts";
 
 /**
@@ -19,6 +21,8 @@ const families: readonly (readonly OpRow[])[] = [
   stringHashOps,
   stringOps,
   unicodeOps,
+  listOps,
+  tensorArrayOps,
 ];
 
 function merge(): ReadonlyMap<string, OpRow> {
