@@ -2,6 +2,7 @@
 const POLYNOMIAL = 0x82f63b78;
 const MASK_DELTA = 0xa282ead8;
 const LANES = 16;
+const NO_WORDS = new Int32Array(0);
 
 /** k 段目は「1 バイトを読み、さらに 0 を k バイト読んだ後」の CRC。 */
 const tables = createTables();
@@ -33,8 +34,9 @@ export function crc32c(bytes: Uint8Array, seed = 0): number {
   let crc = ~seed;
   let at = 0;
   while (at < length && ((byteOffset + at) & 3) !== 0) crc = (crc >>> 8) ^ t[(crc ^ bytes[at++]!) & 255]!;
-  const words = new Int32Array(bytes.buffer, byteOffset + at, (length - at) >>> 2);
-  const end = words.length & ~3;
+  // 揃う前に尽きた短いものでは位置が 4 の倍数でないままなので、長さ 0 でも窓を開けない。
+  const end = ((length - at) >>> 2) & ~3;
+  const words = end === 0 ? NO_WORDS : new Int32Array(bytes.buffer, byteOffset + at, end);
   for (let i = 0; i < end; i += 4) {
     const a = crc ^ words[i]!;
     const b = words[i + 1]!;
