@@ -1,15 +1,12 @@
 import type { Host } from "../base/host.ts";
 import { invalidArgument, StatusError } from "../base/status.ts";
 import type { Aspire, AspiredVersion } from "../core/source.ts";
+import type { Storage } from "../savedmodel/storage.ts";
 import type { ServableVersionPolicy } from "./model_config.ts";
 import { RateLimitedLog } from "./rate_limited_log.ts";
 
 /** 源が置き場所について知ること。 */
-export interface VersionStorage {
-  exists(path: string): Promise<boolean>;
-  /** 直下の名前。順は問わない。 */
-  list(directory: string): Promise<readonly { readonly name: string }[]>;
-}
+export type VersionStorage = Pick<Storage, "exists" | "list">;
 
 /** 見張るストリーム 1 つ。 */
 export interface MonitoredServable {

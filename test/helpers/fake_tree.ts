@@ -1,3 +1,5 @@
+import type { StorageEntry } from "../../src/savedmodel/storage.ts";
+
 /** ディレクトリの木。名前だけを持つ。 */
 export class FakeTree {
   readonly #paths = new Set<string>();
@@ -28,11 +30,11 @@ export class FakeTree {
     return this.#paths.has(path);
   }
 
-  async list(directory: string): Promise<{ name: string }[]> {
+  async list(directory: string): Promise<StorageEntry[]> {
     if (this.broken.has(directory)) throw new Error(`${directory}; Permission denied`);
     const prefix = `${directory}/`;
     return [...this.#paths]
       .filter((path) => path.startsWith(prefix) && !path.slice(prefix.length).includes("/"))
-      .map((path) => ({ name: path.slice(prefix.length) }));
+      .map((path) => ({ name: path.slice(prefix.length), kind: "directory" }));
   }
 }
