@@ -51,10 +51,11 @@ export function fitsDevice(dtype: DType | undefined): boolean {
  * 線を流れる値。ホストのテンソル、デバイスのテンソル、または JS のオブジェクト(resource, variant)。
  * ホストとデバイスの写しは求められたときに作り、両方あるときは同じ中身を指す。
  *
- * カーネルは作って読むだけでよい。`refs` と解放は execute.ts だけが扱う。
+ * カーネルは作って読むだけでよい。線の間の数え上げと解放は execute.ts が扱う。呼び出しをまたいで
+ * 値を持ち続けるカーネル(変数、ループ)だけが {@link retain} と {@link drop} を対で呼ぶ。
  */
 export class Value {
-  /** この値を持つ線の数。execute.ts だけが触る。 */
+  /** この値を持つ線や変数の数。0 になればデバイスの写しを解放する。 */
   refs = 0;
 
   private constructor(
@@ -135,6 +136,23 @@ export class Value {
   /** ホストの写しを手放す。デバイスに写しがあるときだけ意味を持つ。plan.ts が定数に使う。 */
   dropHost(): void {
     if (this.onDevice !== undefined) this.host = undefined;
+  }
+
+  /** 持ち手を 1 つ増やす。変数の中身や、繰り返しの間だけ持つ値に使う。 */
+  retain(): this {
+    this.refs++;
+    return this;
+  }
+
+  /** 持ち手を 1 つ減らし、誰も持たなくなればデバイスの写しを解放する。 */
+  drop(device: Device | undefined): void {
+    if (--this.refs <= 0) this.releaseDevice(device);
+  }
+
+  /** 持ち手を 1 つ減らすが解放はしない。返り値として次の持ち手に渡すときに使う。 */
+  handOver(): this {
+    this.refs--;
+    return this;
   }
 
   /** デバイスの写しを解放する。execute.ts と session.ts だけが呼ぶ。 */

@@ -1,3 +1,4 @@
+import { controlOps } from "./control.ts";
 import { decodeCsvOps } from "./decode_csv.ts";
 import { identityOps } from "./identity.ts";
 import { listOps } from "./list.ts";
@@ -6,14 +7,19 @@ import type { OpRow } from "./registry.ts";
 import { stringFormatOps } from "./string_format.ts";
 import { stringHashOps } from "./string_hash.ts";
 import { stringOps } from "./strings.ts";
+import { tableOps } from "./table.ts";
 import { tensorArrayOps } from "./tensor_array.ts";
 import { unicodeOps } from "./unicode.ts";
+import { variableOps } from "./variable.ts";
 
 /**
  * すべての族をまとめた表。新しい族は import と下の配列に 1 行ずつ足す。
  * 同じ演算を 2 つの族が持てば、この版の作り間違いなので起動時に止まる。
  */
 const families: readonly (readonly OpRow[])[] = [
+  controlOps,
+  tableOps,
+  variableOps,
   identityOps,
   decodeCsvOps,
   regexOps,

@@ -35,7 +35,8 @@ import type { Device, DeviceTensor, EngineObject, Value } from "../value.ts";
  *
  * ## 定数畳み込み
  *
- * 入力がすべて定数で、`stateful` でなく、`foldable !== false` の行は計画時に 1 回だけ走る。
+ * 入力がすべて定数で、`stateful` でなく、`foldable !== false` の行の `host` は計画時に 1 回だけ走る。
+ * `raw` の行は `foldable: true` と明記したものだけ。
  *
  * ## 例
  *
@@ -119,6 +120,12 @@ export type RawKernel = (inputs: readonly Value[], run: RunState) => Value | rea
 export interface RunState {
   /** wasm が立ち上がっていなければ undefined。`value.tensor(run.device)` の形で使う。 */
   readonly device: Device | undefined;
+  /**
+   * 長い繰り返しが 1 周ごとに呼ぶ。
+   *
+   * @throws DEADLINE_EXCEEDED, CANCELLED 打ち切るべきとき。
+   */
+  checkpoint(): void;
 }
 
 /** 組み立て関数に渡される、計画時のノード。 */
