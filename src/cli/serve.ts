@@ -1,0 +1,117 @@
+import { existsSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { embeddedModel, wasmFiles } from "../assets.ts";
+import { systemClock } from "../base/clock.ts";
+import type { Host } from "../base/host.ts";
+import { createLogger, type LogFormat, type LogLevel } from "../base/log.ts";
+import { Metrics } from "../base/metrics.ts";
+import { StatusError } from "../base/status.ts";
+import { withEmbedded } from "../embedded_storage.ts";
+import { formatFlags, type ParsedOptions, parseOptions } from "../options.ts";
+import { diskStorage, type Storage } from "../savedmodel/storage.ts";
+import { ModelServer } from "../server.ts";
+import { COMMIT, VERSION } from "../version.ts";
+import { usage } from "./usage.ts";
+
+/** 起動できなかったときの終了コード。TF Serving の `return -1` と同じ。 */
+const START_FAILED = 255;
+
+/**
+ * 像の起動スクリプトとして呼ばれたときの旗。TF Serving の像と同じく MODEL_BASE_PATH は親で、
+ * その下の MODEL_NAME を提供する。どちらも無ければ埋め込みのモデルになる。
+ *
+ * @see tensorflow_serving/tools/docker/Dockerfile
+ */
+function entrypointFlags(env: Readonly<Record<string, string | undefined>>): string[] {
+  const { MODEL_NAME: name, MODEL_BASE_PATH: base } = env;
+  const flags = ["--port=8500", "--rest_api_port=8501"];
+  if (!name && !base) return flags;
+  const model = name || "model";
+  return [...flags, `--model_name=${model}`, `--model_base_path=${base || "/models"}/${model}`];
+}
+
+/** 埋め込みのモデルを使うのは、道を名指しされず、既定の場所にも何も無いときだけ。 */
+async function chooseStorage({ options, sources }: ParsedOptions): Promise<Storage> {
+  const named = sources.has("model_base_path") || options.modelConfigFile !== "";
+  if (named || existsSync(options.modelBasePath)) return diskStorage;
+  const files = new Map<string, Uint8Array>();
+  for (const [path, asset] of embeddedModel) files.set(path, await Bun.file(asset).bytes());
+  return withEmbedded(diskStorage, options.modelBasePath, files);
+}
+
+function announce(host: Host, { options, sources, warnings }: ParsedOptions, embedded: boolean): void {
+  const { log } = host;
+  log.info(`iris-serving ${VERSION}`, { commit: COMMIT, bun: Bun.version, pid: process.pid });
+  for (const [flag, source] of sources) {
+    const value = Reflect.get(
+      options,
+      flag.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase()),
+    );
+    log.info(`option ${flag}`, { value, source });
+  }
+  for (const warning of warnings) log.warn(warning);
+  if (embedded) log.info(`Serving the embedded model at ${options.modelBasePath}`);
+}
+
+/**
+ * サーバーとして動き、合図が来るまで戻らない。
+ *
+ * @returns 終了コード。合図で止まれば 0、2 度目の合図なら 1、起動できなければ 255。
+ */
+export async function serve(argv: readonly string[], { entrypoint = false } = {}): Promise<number> {
+  let parsed: ParsedOptions;
+  try {
+    parsed = parseOptions(entrypoint ? [...entrypointFlags(process.env), ...argv] : argv, process.env);
+  } catch (thrown) {
+    console.error(`${StatusError.from(thrown).message}\nSee iris-serving --help.`);
+    return START_FAILED;
+  }
+  const { options } = parsed;
+  if (parsed.help) {
+    console.log(`${usage()}\nFlags of the server:\n${formatFlags()}`);
+    return 0;
+  }
+  if (options.version) {
+    console.log(`TensorFlow ModelServer: iris-serving ${VERSION} (${COMMIT})`);
+    console.log(`TensorFlow Library: none (own SavedModel runtime, Bun ${Bun.version})`);
+    return 0;
+  }
+  const format: LogFormat =
+    options.logFormat === "auto" ? (process.stderr.isTTY ? "text" : "json") : (options.logFormat as LogFormat);
+  const host: Host = {
+    clock: systemClock,
+    log: createLogger(format, options.logLevel as LogLevel, (line) => process.stderr.write(line)),
+    metrics: new Metrics(),
+  };
+  const storage = await chooseStorage(parsed);
+  announce(host, parsed, storage !== diskStorage);
+  const server = new ModelServer(host, { options, storage, wasm: wasmFiles, cpus: availableParallelism() });
+
+  const signalled = Promise.withResolvers<string>();
+  let signals = 0;
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    process.on(signal, () => {
+      if (++signals > 1) process.exit(1);
+      signalled.resolve(signal);
+    });
+  }
+  // 1 つの要求の後始末で漏れた例外に、ほかの要求を巻き込ませない。
+  process.on("uncaughtException", (error) => host.log.error("uncaught exception", { error }));
+  process.on("unhandledRejection", (error) => host.log.error("unhandled rejection", { error }));
+
+  const started = server.start().then(
+    () => undefined,
+    (thrown: unknown) => StatusError.from(thrown),
+  );
+  const outcome = await Promise.race([started, signalled.promise]);
+  if (outcome instanceof StatusError) {
+    if (outcome.cause !== undefined) host.log.error("start failed", { error: outcome.cause });
+    console.error(`Failed to start server. Error: ${outcome}`);
+    return START_FAILED;
+  }
+  const signal = await signalled.promise;
+  host.log.info(`${signal} received, draining`, { graceMs: options.shutdownGraceMs });
+  await server.stop(options.shutdownGraceMs);
+  host.log.info("stopped");
+  return 0;
+}

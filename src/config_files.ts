@@ -1,0 +1,34 @@
+import { createRegistry, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
+import type { Host } from "./base/host.ts";
+import { invalidArgument } from "./base/status.ts";
+import { parseTextProto, TextProtoError } from "./base/text_proto.ts";
+import { SavedModelBundleSourceAdapterConfigSchema } from "./gen/tensorflow_serving/servables/tensorflow/saved_model_bundle_source_adapter_pb.ts";
+import type { Storage } from "./savedmodel/storage.ts";
+
+const anyTypes = createRegistry(SavedModelBundleSourceAdapterConfigSchema);
+/** 設定ファイルの大きさの上限。読み違えて巨大なファイルを指しても、起動で分かるようにする。 */
+const MAX_CONFIG_BYTES = 64 * 2 ** 20;
+
+/**
+ * 旗が指すテキスト形式のファイルを読む。
+ *
+ * @throws NOT_FOUND `<ファイル>; No such file or directory`
+ * @throws INVALID_ARGUMENT `Invalid protobuf file: '<ファイル>'`。どこが悪いかはログに出る。
+ * @see tensorflow_serving/util/proto_util.h ParseProtoTextFile
+ */
+export async function readTextProto<D extends DescMessage>(
+  host: Host,
+  storage: Storage,
+  schema: D,
+  path: string,
+): Promise<MessageShape<D>> {
+  const text = new TextDecoder().decode(await storage.read(path, MAX_CONFIG_BYTES));
+  try {
+    return parseTextProto(schema, text, anyTypes);
+  } catch (error) {
+    if (!(error instanceof TextProtoError)) throw error;
+    const { line, column, message } = error;
+    host.log.error(`Error parsing text-format ${schema.typeName}: ${line}:${column}: ${message}`);
+    throw invalidArgument(`Invalid protobuf file: '${path}'`, error);
+  }
+}

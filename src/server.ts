@@ -1,0 +1,270 @@
+import type { Host } from "./base/host.ts";
+import { failedPrecondition, invalidArgument } from "./base/status.ts";
+import { BatchScheduler } from "./batching/batch_scheduler.ts";
+import { toBatchingParameters, toQueueOptions } from "./batching/batching_parameters.ts";
+import { readTextProto } from "./config_files.ts";
+import { availabilityPreserving } from "./core/aspired_version_policy.ts";
+import { ConfigProtoSchema } from "./gen/tensorflow/core/protobuf/config_pb.ts";
+import { ModelServerConfigSchema } from "./gen/tensorflow_serving/config/model_server_config_pb.ts";
+import { MonitoringConfigSchema } from "./gen/tensorflow_serving/config/monitoring_config_pb.ts";
+import { SSLConfigSchema } from "./gen/tensorflow_serving/config/ssl_config_pb.ts";
+import { BatchingParametersSchema } from "./gen/tensorflow_serving/servables/tensorflow/session_bundle_config_pb.ts";
+import { ThreadPoolFactoryConfigSchema } from "./gen/tensorflow_serving/servables/tensorflow/thread_pool_factory_config_pb.ts";
+import { parseChannelArguments } from "./grpc/channel_arguments.ts";
+import { GrpcDoor } from "./grpc/grpc_door.ts";
+import type { GrpcAddress, GrpcTls } from "./grpc/listener.ts";
+import type { ServerOptions } from "./options.ts";
+import { RestDoor } from "./rest/rest_door.ts";
+import type { Storage } from "./savedmodel/storage.ts";
+import { createModelBatching, type QueueSettings } from "./servables/model_batching.ts";
+import type { ModelServable } from "./servables/model_servable.ts";
+import { openSavedModel, type WasmSource } from "./servables/open_saved_model.ts";
+import { SavedModelLoader } from "./servables/saved_model_loader.ts";
+import type { Door } from "./service/door.ts";
+import { Health } from "./service/health.ts";
+import { ModelService } from "./service/model_service.ts";
+import { PredictionService } from "./service/prediction_service.ts";
+import { formatPrometheusPage } from "./service/prometheus_exporter.ts";
+import { type ModelServerConfig, singleModelConfig, TENSORFLOW_PLATFORM } from "./sources/model_config.ts";
+import { fromModelServerConfigProto } from "./sources/model_config.ts";
+import { pollModelConfigFile } from "./sources/model_config_file.ts";
+import { ServerCore } from "./sources/server_core.ts";
+import { createWarmupRunner } from "./warmup_runner.ts";
+
+/** サーバーが外から受け取るもの。 */
+export interface ServerParts {
+  readonly options: ServerOptions;
+  readonly storage: Storage;
+  readonly wasm: WasmSource;
+  /** 同時に読み込む数や、まとめる実行の数の既定に使う。 */
+  readonly cpus: number;
+}
+
+/** `path` が空でなければ読む。 */
+async function optional<T>(path: string, read: (path: string) => Promise<T>): Promise<T | undefined> {
+  return path === "" ? undefined : await read(path);
+}
+
+/** 矛盾する旗の組。 @see tensorflow_serving/model_servers/server.cc BuildAndStart */
+function checkCombination(options: ServerOptions): void {
+  if (options.port === 0 && options.grpcSocketPath === "") {
+    throw invalidArgument(
+      "At least one of server_options.grpc_port or server_options.grpc_socket_path must be set.",
+    );
+  }
+  if (options.useAltsCredentials && options.sslConfigFile !== "") {
+    throw invalidArgument("Either use_alts_credentials must be false or ssl_config_file must be empty.");
+  }
+  if (options.modelBasePath === "" && options.modelConfigFile === "") {
+    throw invalidArgument("Both server_options.model_base_path and server_options.model_config_file are empty!");
+  }
+  if (options.batchingParametersFile !== "" && !options.enableBatching) {
+    throw invalidArgument(
+      "server_options.batching_parameters_file is set without setting server_options.enable_batching to true.",
+    );
+  }
+  const { tensorflowSessionParallelism, tensorflowIntraOpParallelism, tensorflowInterOpParallelism } = options;
+  if (tensorflowSessionParallelism > 0 && tensorflowIntraOpParallelism > 0 && tensorflowInterOpParallelism > 0) {
+    throw invalidArgument(
+      "Either configure server_options.tensorflow_session_parallelism or " +
+        "(server_options.tensorflow_intra_op_parallelism, server_options.tensorflow_inter_op_parallelism) separately. " +
+        "You cannot configure all.",
+    );
+  }
+}
+
+/** すべての部品を起動の順に組み立て、逆の順に止める。 */
+export class ModelServer {
+  readonly #host: Host;
+  readonly #parts: ServerParts;
+  readonly #health = new Health();
+  readonly #doors: Door[] = [];
+  #core: ServerCore<ModelServable> | undefined;
+  #stopPolling = (): void => {};
+
+  constructor(host: Host, parts: ServerParts) {
+    this.#host = host;
+    this.#parts = parts;
+  }
+
+  /**
+   * 設定されたモデルがすべて提供できるようになってから、入口を開く。
+   *
+   * @throws 旗や設定ファイルの誤り、モデルの読み込みの失敗、使えない宛先。
+   */
+  async start(): Promise<void> {
+    const { options, storage } = this.#parts;
+    const { log } = this.#host;
+    checkCombination(options);
+    const config = await this.#readModelConfig();
+    await optional(options.tensorflowSessionConfigFile, (path) =>
+      readTextProto(this.#host, storage, ConfigProtoSchema, path),
+    );
+    const core = await this.#createCore();
+    this.#core = core;
+    await core.reloadConfig(config);
+    await optional(options.threadPoolFactoryConfigFile, (path) =>
+      readTextProto(this.#host, storage, ThreadPoolFactoryConfigSchema, path),
+    );
+    if (options.modelConfigFile !== "") {
+      this.#stopPolling = pollModelConfigFile(
+        this.#host,
+        options.modelConfigFilePollWaitSeconds * 1000,
+        () => this.#readModelConfig(),
+        (next) => core.reloadConfig(next),
+      );
+    }
+    const services = {
+      prediction: new PredictionService(this.#host, core, {
+        methodNameCheck: options.enableSignatureMethodNameCheck,
+      }),
+      model: new ModelService(this.#host, core),
+      health: this.#health,
+    };
+    const grpc = await this.#createGrpcDoor(services);
+    const rest = await this.#createRestDoor(services);
+    for (const address of await this.#open(grpc)) {
+      log.info(`Running gRPC ModelServer at ${address} ...`);
+    }
+    if (rest !== undefined) {
+      for (const address of await this.#open(rest)) {
+        log.info(`Exporting HTTP/REST API at:${address} ...`);
+      }
+    }
+    this.#health.setServing(true);
+  }
+
+  /** 入口で新しい仕事を断り、処理中のものを最大 `graceMs` 待ってから、モデルを降ろす。 */
+  async stop(graceMs: number): Promise<void> {
+    this.#health.setServing(false);
+    this.#stopPolling();
+    await Promise.all(this.#doors.map((door) => door.stop(graceMs)));
+    await this.#core?.shutdown();
+  }
+
+  async #open(door: Door): Promise<readonly string[]> {
+    const addresses = await door.start();
+    this.#doors.push(door);
+    return addresses;
+  }
+
+  async #readModelConfig(): Promise<ModelServerConfig> {
+    const { options, storage } = this.#parts;
+    if (options.modelConfigFile === "") {
+      return singleModelConfig(this.#host, options.modelName, options.modelBasePath);
+    }
+    return fromModelServerConfigProto(
+      await readTextProto(this.#host, storage, ModelServerConfigSchema, options.modelConfigFile),
+    );
+  }
+
+  async #createCore(): Promise<ServerCore<ModelServable>> {
+    const { options, storage, wasm, cpus } = this.#parts;
+    const tags = options.savedModelTags.split(",").filter((tag) => tag !== "");
+    const loader = {
+      storage,
+      open: openSavedModel(this.#host, storage, { tags, wasm }),
+      coat: createModelBatching(this.#host, await this.#readBatching()),
+      warmup: options.enableModelWarmup
+        ? {
+            runner: createWarmupRunner(this.#host, { methodNameCheck: options.enableSignatureMethodNameCheck }),
+            numRequestIterations: options.numRequestIterationsForWarmup,
+          }
+        : undefined,
+    };
+    return new ServerCore<ModelServable>(this.#host, storage, {
+      manager: {
+        policy: availabilityPreserving,
+        retry: {
+          maxRetries: options.maxNumLoadRetries,
+          intervalMs: options.loadRetryIntervalMicros / 1000,
+        },
+        numLoadThreads: options.numLoadThreads,
+        numUnloadThreads: options.numUnloadThreads,
+      },
+      numInitialLoadThreads: 4 * cpus,
+      fileSystemPollWaitSeconds: options.fileSystemPollWaitSeconds,
+      allowVersionLabelsForUnavailableModels: options.allowVersionLabelsForUnavailableModels,
+      platforms: new Map([
+        [TENSORFLOW_PLATFORM, (id, path) => new SavedModelLoader(this.#host, loader, id, path)],
+      ]),
+    });
+  }
+
+  async #readBatching(): Promise<QueueSettings | undefined> {
+    const { options, storage, cpus } = this.#parts;
+    if (!options.enableBatching) return undefined;
+    const read = (path: string) => readTextProto(this.#host, storage, BatchingParametersSchema, path);
+    const parameters = toBatchingParameters(await optional(options.batchingParametersFile, read), cpus);
+    const perModel = async (path: string) =>
+      (await storage.exists(path)) ? toQueueOptions(await read(path)) : undefined;
+    return {
+      scheduler: new BatchScheduler(this.#host, parameters.numBatchThreads),
+      queue: parameters.queue,
+      ...(options.enablePerModelBatchingParameters ? { readPerModel: perModel } : {}),
+    };
+  }
+
+  async #createGrpcDoor(services: {
+    prediction: PredictionService;
+    model: ModelService;
+    health: Health;
+  }): Promise<GrpcDoor> {
+    const { options, storage } = this.#parts;
+    const { log } = this.#host;
+    const channelArguments = parseChannelArguments(options.grpcChannelArguments);
+    for (const name of channelArguments.ignored) log.warn(`gRPC channel argument ${name} has no effect`);
+    const tls = await optional(options.sslConfigFile, async (path): Promise<GrpcTls> => {
+      const { serverKey, serverCert, customCa, clientVerify } = await readTextProto(
+        this.#host,
+        storage,
+        SSLConfigSchema,
+        path,
+      );
+      return { key: serverKey, cert: serverCert, clientCa: customCa, clientVerify };
+    });
+    log.info(tls === undefined ? "Using InsecureServerCredentials" : "Using SSL credentials");
+    const addresses: GrpcAddress[] = [];
+    if (options.port !== 0) {
+      addresses.push({ host: "0.0.0.0", port: options.port, reusePort: channelArguments.reusePort });
+    }
+    if (options.grpcSocketPath !== "") addresses.push({ path: options.grpcSocketPath });
+    return new GrpcDoor(this.#host, services, {
+      addresses,
+      ...(tls === undefined ? {} : { tls }),
+      channelArguments,
+      healthCheck: options.enableGrpcHealthcheckService,
+      tensorContent: options.enableSerializationAsTensorContent,
+    });
+  }
+
+  async #createRestDoor(services: {
+    prediction: PredictionService;
+    model: ModelService;
+  }): Promise<RestDoor | undefined> {
+    const { options, storage } = this.#parts;
+    if (options.restApiPort === 0) return undefined;
+    if (options.restApiPort === options.port) {
+      throw failedPrecondition(
+        "server_options.http_port cannot be same as grpc_port. Please use a different port for HTTP/REST API.",
+      );
+    }
+    const monitoring = await optional(options.monitoringConfigFile, (path) =>
+      readTextProto(this.#host, storage, MonitoringConfigSchema, path),
+    );
+    const prometheus = monitoring?.prometheusConfig;
+    return new RestDoor(this.#host, services, {
+      port: options.restApiPort,
+      timeoutMs: options.restApiTimeoutInMs,
+      cors: options.restApiEnableCorsSupport,
+      ...(prometheus?.enable === true
+        ? {
+            metrics: {
+              path: prometheus.path === "" ? "/monitoring/prometheus/metrics" : prometheus.path,
+              page: () => formatPrometheusPage(this.#host.metrics.snapshot()),
+            },
+          }
+        : {}),
+    });
+  }
+}
