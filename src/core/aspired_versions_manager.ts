@@ -1,9 +1,9 @@
 import type { EventBus } from "../base/event_bus.ts";
 import type { Host } from "../base/host.ts";
-import { notFound, StatusError } from "../base/status.ts";
+import { notFound, type StatusError } from "../base/status.ts";
 import type { Action, AspiredVersionPolicy } from "./aspired_version_policy.ts";
 import type { Loader } from "./loader.ts";
-import { LOAD_CANCELLED, LoaderHarness, type RetryPolicy } from "./loader_harness.ts";
+import { type HarnessListener, LOAD_CANCELLED, LoaderHarness, type RetryPolicy } from "./loader_harness.ts";
 import type { ServableHandle, ServableProvider } from "./servable_handle.ts";
 import {
   formatServableId,
@@ -150,11 +150,11 @@ export class AspiredVersionsManager<S> implements ServableProvider<S> {
       }
       for (const { version, data } of versions) {
         if (managed.has(version)) continue;
-        const harness = new LoaderHarness(this.#host, { name, version }, data, this.#options.retry);
+        const { retry } = this.#options;
+        const harness = new LoaderHarness(this.#host, { name, version }, data, retry, this.#listener);
         managed.set(version, harness);
         this.#managed.set(name, managed);
         if (harness.error === undefined) this.#publish(harness.id, "START");
-        else this.#publish(harness.id, "END", harness.error);
       }
     }
   }
@@ -184,35 +184,31 @@ export class AspiredVersionsManager<S> implements ServableProvider<S> {
   }
 
   async #load(harness: LoaderHarness<S>): Promise<void> {
-    const { id } = harness;
-    try {
-      await harness.load(this.#loadSlots, () => this.#publish(id, "LOADING"));
-      this.#addServing(harness);
-      this.#publish(id, "AVAILABLE");
-    } catch (thrown) {
-      const error = StatusError.from(thrown);
-      this.#publish(id, "END", error);
-      this.#host.log.error(`Servable ${formatServableId(id)} cannot be loaded: ${error}`);
+    await harness.load(this.#loadSlots);
+    const { error } = harness;
+    if (error !== undefined) {
+      this.#host.log.error(`Servable ${formatServableId(harness.id)} cannot be loaded: ${error}`);
     }
     this.#reconcile();
   }
 
   async #unload(harness: LoaderHarness<S>): Promise<void> {
-    const { id } = harness;
-    try {
-      this.#publish(id, "UNLOADING");
-      this.#removeServing(harness);
-      await harness.quiesce();
-      using _slot = await this.#unloadSlots.acquire(NEVER);
-      await harness.unload();
-      this.#publish(id, "END");
-    } catch (thrown) {
-      const error = StatusError.from(thrown);
-      this.#publish(id, "END", error);
-      this.#host.log.error(`Servable ${formatServableId(id)} cannot be unloaded: ${error}`);
-    }
+    this.#publish(harness.id, "UNLOADING");
+    this.#removeServing(harness);
+    await harness.quiesce();
+    using _slot = await this.#unloadSlots.acquire(NEVER);
+    await harness.unload();
     this.#reconcile();
   }
+
+  readonly #listener: HarnessListener<S> = {
+    loading: ({ id }) => this.#publish(id, "LOADING"),
+    ready: (harness) => {
+      this.#addServing(harness);
+      this.#publish(harness.id, "AVAILABLE");
+    },
+    ended: ({ id, error }) => this.#publish(id, "END", error),
+  };
 
   #addServing(harness: LoaderHarness<S>): void {
     const { name, version } = harness.id;

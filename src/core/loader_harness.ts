@@ -34,6 +34,19 @@ export interface RetryPolicy {
 /** 読み込みの途中で要らなくなった版の終わり方。提供の失敗とは区別する(同一の値で比べる)。 */
 export const LOAD_CANCELLED = cancelled("Loading of servable cancelled");
 
+/**
+ * 外に見える変化の知らせ。状態が変わるのと同じ同期処理の中で呼ぶ。間が空くと、manager が
+ * 知らせより先に新しい状態を見て、次の手を打ってしまう。
+ */
+export interface HarnessListener<S> {
+  /** 最初の試みが始まる。 */
+  loading(harness: LoaderHarness<S>): void;
+  /** 貸せるようになった。 */
+  ready(harness: LoaderHarness<S>): void;
+  /** 終わった。失敗と取り消しには理由がある。 */
+  ended(harness: LoaderHarness<S>): void;
+}
+
 /** 版 1 つの貸し出し 1 回。二度返しても数えるのは一度だけ。 */
 class Loan<S> implements ServableHandle<S> {
   readonly id: ServableId;
@@ -67,6 +80,7 @@ export class LoaderHarness<S> {
   readonly #host: Host;
   readonly #loader: Loader<S> | undefined;
   readonly #retry: RetryPolicy;
+  readonly #listener: HarnessListener<S>;
   readonly #abort = new AbortController();
   #state: HarnessState = "New";
   #error: StatusError | undefined;
@@ -75,10 +89,17 @@ export class LoaderHarness<S> {
   #drained: (() => void) | undefined;
 
   /** @param loader 源が準備に失敗した版では、その理由。 */
-  constructor(host: Host, id: ServableId, loader: Loader<S> | StatusError, retry: RetryPolicy) {
+  constructor(
+    host: Host,
+    id: ServableId,
+    loader: Loader<S> | StatusError,
+    retry: RetryPolicy,
+    listener: HarnessListener<S>,
+  ) {
     this.#host = host;
     this.id = id;
     this.#retry = retry;
+    this.#listener = listener;
     if (loader instanceof StatusError) this.#fail(loader);
     else this.#loader = loader;
   }
@@ -87,7 +108,7 @@ export class LoaderHarness<S> {
     return this.#state;
   }
 
-  /** 状態が Error のときの理由。 */
+  /** 失敗か取り消しで終わった理由。 */
   get error(): StatusError | undefined {
     return this.#error;
   }
@@ -112,12 +133,10 @@ export class LoaderHarness<S> {
   }
 
   /**
-   * 読み込む。終わりは Ready か、投げて Error(取り消しなら Disabled のこともある)。
+   * 読み込む。終わりは Ready か Error(読み終えた後の取り消しなら Disabled)で、投げない。
    * やり直しを待つ間は slot を手放す。壊れた版が、ほかの版の読み込みを何分も塞がないように。
-   *
-   * @param onLoading 最初の slot が取れ、読み始める直前に一度だけ呼ばれる。
    */
-  async load(slots: Slots, onLoading: () => void): Promise<void> {
+  async load(slots: Slots): Promise<void> {
     const { log } = this.#host;
     const what = `Loading servable: ${formatServableId(this.id)}`;
     const { maxRetries } = this.#retry;
@@ -129,7 +148,7 @@ export class LoaderHarness<S> {
         }
         try {
           using _slot = await slots.acquire(this.#abort.signal);
-          if (tries === 0) this.#start(onLoading);
+          if (tries === 0) this.#start();
           this.#servable = await this.#loader!.load(this.#abort.signal);
           break;
         } catch (thrown) {
@@ -149,15 +168,17 @@ export class LoaderHarness<S> {
         }
       }
     } catch (thrown) {
-      throw this.#fail(StatusError.from(thrown));
+      this.#fail(StatusError.from(thrown));
+      return;
     }
     if (this.#abort.signal.aborted) {
-      await this.#release("Loading");
       this.#error = LOAD_CANCELLED;
-      throw LOAD_CANCELLED;
+      await this.#release("Loading");
+      return;
     }
     this.#transition("Loading", "Ready");
     log.info(`Successfully loaded servable version ${formatServableId(this.id)}`);
+    this.#listener.ready(this);
   }
 
   /** 貸す。Ready の間(提供の表に載っている間)だけ呼ばれる。 */
@@ -189,13 +210,13 @@ export class LoaderHarness<S> {
     await this.#release("Quiesced");
   }
 
-  #start(onLoading: () => void): void {
+  #start(): void {
     const name = formatServableId(this.id);
     this.#host.log.info(`Successfully reserved resources to load servable ${name}`);
     this.#transition("LoadRequested", "LoadApproved");
     this.#host.log.info(`Approving load for servable version ${name}`);
     this.#transition("LoadApproved", "Loading");
-    onLoading();
+    this.#listener.loading(this);
     this.#host.log.info(`Loading servable version ${name}`);
   }
 
@@ -232,12 +253,14 @@ export class LoaderHarness<S> {
     }
     this.#transition("Unloading", "Disabled");
     this.#host.log.info(`Done unloading servable version ${name}`);
+    this.#listener.ended(this);
   }
 
   #fail(error: StatusError): StatusError {
     this.#state = "Error";
     this.#error = error;
     this.#host.log.info(`Encountered an error for servable version ${formatServableId(this.id)}: ${error}`);
+    this.#listener.ended(this);
     return error;
   }
 

@@ -7,24 +7,25 @@ import { FakeLoader } from "../../helpers/fake_loader.ts";
 
 const id = { name: "m", version: 1n };
 const retry = { maxRetries: 0, intervalMs: 0 };
+const deaf = { loading() {}, ready() {}, ended() {} };
 
 test("of two load requests exactly one succeeds", () => {
-  const harness = new LoaderHarness(new FakeHost(), id, new FakeLoader(), retry);
+  const harness = new LoaderHarness(new FakeHost(), id, new FakeLoader(), retry, deaf);
   harness.requestLoad();
   expect(() => harness.requestLoad()).toThrow("Duplicate load request");
 });
 
 test("of two unload requests exactly one succeeds", async () => {
-  const harness = new LoaderHarness(new FakeHost(), id, new FakeLoader(), retry);
+  const harness = new LoaderHarness(new FakeHost(), id, new FakeLoader(), retry, deaf);
   harness.requestLoad();
   expect(() => harness.requestUnload()).toThrow("Servable not loaded, or unload already requested/ongoing");
-  await harness.load(new Slots(1), () => {});
+  await harness.load(new Slots(1));
   harness.requestUnload();
   expect(() => harness.requestUnload()).toThrow("Servable not loaded, or unload already requested/ongoing");
 });
 
 test("an illegal transition is an internal error and ends the version", async () => {
-  const harness = new LoaderHarness(new FakeHost(), id, new FakeLoader(), retry);
+  const harness = new LoaderHarness(new FakeHost(), id, new FakeLoader(), retry, deaf);
   const refused = harness.unload();
   expect(refused).rejects.toThrow("Illegal request to transition from state New to Unloading");
   await refused.catch(() => {});
@@ -32,6 +33,6 @@ test("an illegal transition is an internal error and ends the version", async ()
 });
 
 test("a source's error is the version's error", () => {
-  const harness = new LoaderHarness(new FakeHost(), id, internal("no path"), retry);
+  const harness = new LoaderHarness(new FakeHost(), id, internal("no path"), retry, deaf);
   expect([harness.state, harness.error?.message]).toEqual(["Error", "no path"]);
 });
