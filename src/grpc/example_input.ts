@@ -2,6 +2,7 @@ import { type DescMessage, fromBinary, type MessageShape } from "@bufbuild/proto
 import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import { SerializedInputSchema } from "../gen/tensorflow_serving/apis/internal/serialized_input_pb.ts";
 import { mergeContext } from "../service/prediction_service.ts";
+import { concatBytes } from "./bytes.ts";
 
 /** 分類・回帰・複合推論の要求では、どれも input が 2 番。 */
 const INPUT = (2 << 3) | WireType.LengthDelimited;
@@ -49,7 +50,7 @@ export function decodeExampleRequest<M extends DescMessage>(
     }
   }
   return {
-    message: fromBinary(schema, Buffer.concat(rest)),
-    examples: readExamples(Buffer.concat(inputs)),
+    message: fromBinary(schema, concatBytes(rest)),
+    examples: readExamples(concatBytes(inputs)),
   };
 }

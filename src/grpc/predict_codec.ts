@@ -7,6 +7,7 @@ import type { RequestInputs } from "../service/predict_plan.ts";
 import type { PredictResult } from "../service/prediction_service.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { decodeTensorProto, encodeTensorProto } from "../tensor/tensor_wire.ts";
+import { concatBytes } from "./bytes.ts";
 import { fromModelSpecProto } from "./model_spec_proto.ts";
 
 /** PredictRequest のうち、読まれるもの。 */
@@ -26,7 +27,7 @@ const VALUE = field(2);
 
 /** 単数のメッセージが 2 度来たら、protobuf では後のものが前のものに合流する。連結と同じ意味になる。 */
 const merge = (known: Uint8Array | undefined, more: Uint8Array): Uint8Array =>
-  known === undefined ? more : Buffer.concat([known, more]);
+  known === undefined ? more : concatBytes([known, more]);
 
 /** 復号できないテンソルは undefined。どの順で断るかは service が決める。 */
 function decodeTensor(bytes: Uint8Array): Tensor | undefined {

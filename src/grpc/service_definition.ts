@@ -19,6 +19,7 @@ import type {
 import type { Clock } from "../base/clock.ts";
 import { unavailable } from "../base/status.ts";
 import type { CallContext } from "../service/call.ts";
+import { plainBytes } from "./bytes.ts";
 import { toGrpcStatus } from "./grpc_status.ts";
 
 /** 1 つの RPC。grpc-js への登録のしかただけを外に見せる。 */
@@ -35,6 +36,11 @@ export interface Codec<In, Out> {
 
 const pathOf = ({ parent, name }: DescMethod): string => `/${parent.typeName}/${name}`;
 const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+
+const plain =
+  <T>(decode: (bytes: Uint8Array) => T) =>
+  (bytes: Buffer): T =>
+    decode(plainBytes(bytes));
 
 /** 生成された記述どおりの変換。答えは初期値の形で書ける。 */
 export function messageCodec<I extends DescMessage, O extends DescMessage>(
@@ -94,7 +100,7 @@ export function unary<In, Out>(
   return {
     service: method.parent,
     register: (server) => {
-      server.register(pathOf(method), serve, (value: Out) => asBuffer(encode(value)), decode, "unary");
+      server.register(pathOf(method), serve, (value: Out) => asBuffer(encode(value)), plain(decode), "unary");
     },
   };
 }
@@ -131,7 +137,7 @@ export function serverStream<In, Out>(
           open(call.request, call);
         },
         (value: Out) => asBuffer(encode(value)),
-        decode,
+        plain(decode),
         "serverStream",
       );
     },
@@ -157,7 +163,7 @@ export function bidiStream<In, Out>(
           call.on("end", () => call.end());
         },
         (value: Out) => asBuffer(encode(value)),
-        decode,
+        plain(decode),
         "bidi",
       );
     },

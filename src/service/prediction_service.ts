@@ -104,7 +104,12 @@ export interface PredictionOptions {
  */
 export function mergeContext(examples: readonly Uint8Array[], context: Uint8Array): readonly Uint8Array[] {
   if (context.length === 0) return examples;
-  return examples.map((example) => Buffer.concat([context, example]));
+  return examples.map((example) => {
+    const merged = new Uint8Array(context.length + example.length);
+    merged.set(context);
+    merged.set(example, context.length);
+    return merged;
+  });
 }
 
 const nameOrDefault = (signatureName: string): string =>
