@@ -2,6 +2,8 @@ import { controlOps } from "./control.ts";
 import { decodeCsvOps } from "./decode_csv.ts";
 import { identityOps } from "./identity.ts";
 import { listOps } from "./list.ts";
+import { parseExampleOps } from "./parse_example.ts";
+import { parseSequenceExampleOps } from "./parse_sequence_example.ts";
 import { regexOps } from "./regex.ts";
 import type { OpRow } from "./registry.ts";
 import { stringFormatOps } from "./string_format.ts";
@@ -29,6 +31,8 @@ const families: readonly (readonly OpRow[])[] = [
   unicodeOps,
   listOps,
   tensorArrayOps,
+  parseExampleOps,
+  parseSequenceExampleOps,
 ];
 
 function merge(): ReadonlyMap<string, OpRow> {
