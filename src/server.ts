@@ -25,8 +25,12 @@ import { Health } from "./service/health.ts";
 import { ModelService } from "./service/model_service.ts";
 import { PredictionService } from "./service/prediction_service.ts";
 import { formatPrometheusPage } from "./service/prometheus_exporter.ts";
-import { type ModelServerConfig, singleModelConfig, TENSORFLOW_PLATFORM } from "./sources/model_config.ts";
-import { fromModelServerConfigProto } from "./sources/model_config.ts";
+import {
+  fromModelServerConfigProto,
+  type ModelServerConfig,
+  singleModelConfig,
+  TENSORFLOW_PLATFORM,
+} from "./sources/model_config.ts";
 import { pollModelConfigFile } from "./sources/model_config_file.ts";
 import { ServerCore } from "./sources/server_core.ts";
 import { createWarmupRunner } from "./warmup_runner.ts";
@@ -56,15 +60,22 @@ function checkCombination(options: ServerOptions): void {
     throw invalidArgument("Either use_alts_credentials must be false or ssl_config_file must be empty.");
   }
   if (options.modelBasePath === "" && options.modelConfigFile === "") {
-    throw invalidArgument("Both server_options.model_base_path and server_options.model_config_file are empty!");
+    throw invalidArgument(
+      "Both server_options.model_base_path and server_options.model_config_file are empty!",
+    );
   }
   if (options.batchingParametersFile !== "" && !options.enableBatching) {
     throw invalidArgument(
       "server_options.batching_parameters_file is set without setting server_options.enable_batching to true.",
     );
   }
-  const { tensorflowSessionParallelism, tensorflowIntraOpParallelism, tensorflowInterOpParallelism } = options;
-  if (tensorflowSessionParallelism > 0 && tensorflowIntraOpParallelism > 0 && tensorflowInterOpParallelism > 0) {
+  const { tensorflowSessionParallelism, tensorflowIntraOpParallelism, tensorflowInterOpParallelism } =
+    options;
+  if (
+    tensorflowSessionParallelism > 0 &&
+    tensorflowIntraOpParallelism > 0 &&
+    tensorflowInterOpParallelism > 0
+  ) {
     throw invalidArgument(
       "Either configure server_options.tensorflow_session_parallelism or " +
         "(server_options.tensorflow_intra_op_parallelism, server_options.tensorflow_inter_op_parallelism) separately. " +
@@ -167,7 +178,9 @@ export class ModelServer {
       coat: createModelBatching(this.#host, await this.#readBatching()),
       warmup: options.enableModelWarmup
         ? {
-            runner: createWarmupRunner(this.#host, { methodNameCheck: options.enableSignatureMethodNameCheck }),
+            runner: createWarmupRunner(this.#host, {
+              methodNameCheck: options.enableSignatureMethodNameCheck,
+            }),
             numRequestIterations: options.numRequestIterationsForWarmup,
           }
         : undefined,

@@ -1,8 +1,8 @@
 import { toBinary } from "@bufbuild/protobuf";
 import type { Host } from "./base/host.ts";
 import { ExampleSchema } from "./gen/tensorflow/core/example/example_pb.ts";
-import type { ModelSpec as ModelSpecProto } from "./gen/tensorflow_serving/apis/model_pb.ts";
 import type { Input } from "./gen/tensorflow_serving/apis/input_pb.ts";
+import type { ModelSpec as ModelSpecProto } from "./gen/tensorflow_serving/apis/model_pb.ts";
 import type { ModelServable } from "./servables/model_servable.ts";
 import type { WarmupRunner } from "./servables/warmup.ts";
 import type { ServedModels } from "./service/model_spec.ts";

@@ -77,7 +77,11 @@ export async function serve(argv: readonly string[], { entrypoint = false } = {}
     return 0;
   }
   const format: LogFormat =
-    options.logFormat === "auto" ? (process.stderr.isTTY ? "text" : "json") : (options.logFormat as LogFormat);
+    options.logFormat === "auto"
+      ? process.stderr.isTTY
+        ? "text"
+        : "json"
+      : (options.logFormat as LogFormat);
   const host: Host = {
     clock: systemClock,
     log: createLogger(format, options.logLevel as LogLevel, (line) => process.stderr.write(line)),
