@@ -1,11 +1,20 @@
+import { castOps } from "./cast.ts";
 import { controlOps } from "./control.ts";
 import { decodeCsvOps } from "./decode_csv.ts";
+import { gatherOps } from "./gather.ts";
 import { identityOps } from "./identity.ts";
+import { layoutOps } from "./layout.ts";
 import { listOps } from "./list.ts";
+import { mathBinaryOps } from "./math_binary.ts";
+import { mathUnaryOps } from "./math_unary.ts";
 import { parseExampleOps } from "./parse_example.ts";
 import { parseSequenceExampleOps } from "./parse_sequence_example.ts";
+import { reduceOps } from "./reduce.ts";
 import { regexOps } from "./regex.ts";
 import type { OpRow } from "./registry.ts";
+import { selectOps } from "./select.ts";
+import { shapeOps } from "./shape.ts";
+import { sliceOps } from "./slice.ts";
 import { stringFormatOps } from "./string_format.ts";
 import { stringHashOps } from "./string_hash.ts";
 import { stringOps } from "./strings.ts";
@@ -22,6 +31,15 @@ const families: readonly (readonly OpRow[])[] = [
   controlOps,
   tableOps,
   variableOps,
+  mathUnaryOps,
+  mathBinaryOps,
+  castOps,
+  shapeOps,
+  layoutOps,
+  sliceOps,
+  gatherOps,
+  selectOps,
+  reduceOps,
   identityOps,
   decodeCsvOps,
   regexOps,

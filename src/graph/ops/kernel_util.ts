@@ -121,7 +121,7 @@ export function stridesOf(shape: Shape): number[] {
 const bits = new DataView(new ArrayBuffer(4));
 
 /** bfloat16 で表せる最も近い値(偶数丸め)。 */
-function roundBfloat16(value: number): number {
+export function roundBfloat16(value: number): number {
   bits.setFloat32(0, value);
   const word = bits.getUint32(0);
   if ((word & 0x7f800000) === 0x7f800000) return value;
