@@ -19,14 +19,22 @@ import { type Tensor, tensor } from "../../src/tensor/tensor.ts";
 
 /** `x:0 float [-1]` の形の 1 行から。 */
 export function info(name: string, dtype: DType | undefined, shape: readonly number[] | undefined = [-1]) {
-  return { name, wireDType: dtype === undefined ? 20 : wireOfDType(dtype), dtype, shape } satisfies TensorInfo;
+  return {
+    name,
+    wireDType: dtype === undefined ? 20 : wireOfDType(dtype),
+    dtype,
+    shape,
+  } satisfies TensorInfo;
 }
 
 export function signature(
   key: string,
   inputs: Readonly<Record<string, TensorInfo>>,
   outputs: Readonly<Record<string, TensorInfo>>,
-  { methodName = PREDICT_METHOD, defaults = {} }: { methodName?: string; defaults?: Record<string, Tensor> } = {},
+  {
+    methodName = PREDICT_METHOD,
+    defaults = {},
+  }: { methodName?: string; defaults?: Record<string, Tensor> } = {},
 ): Signature {
   return {
     key,
@@ -169,7 +177,15 @@ export function halfPlusTwo(name = "half_plus_two", version = 123n): FakeServabl
     (feeds) => {
       const x = feeds.get("x:0");
       if (x?.dtype === "float") {
-        return new Map([["y:0", floats(x.shape, x.data.map((value) => value / 2 + 2))]]);
+        return new Map([
+          [
+            "y:0",
+            floats(
+              x.shape,
+              x.data.map((value) => value / 2 + 2),
+            ),
+          ],
+        ]);
       }
       const rows = feeds.get("tf_example:0")!.data as Uint8Array[];
       const column = (offset: number) =>
