@@ -1,7 +1,7 @@
 import { constants, type ServerHttp2Session } from "node:http2";
 import { type ConnectionInjector, Server, ServerCredentials } from "@grpc/grpc-js";
 import type { Host } from "../base/host.ts";
-import { internal } from "../base/status.ts";
+import { invalidArgument } from "../base/status.ts";
 import type { Door } from "../service/door.ts";
 import type { Health } from "../service/health.ts";
 import type { ModelService } from "../service/model_service.ts";
@@ -57,7 +57,7 @@ export class GrpcDoor implements Door {
     for (const rpc of [...rpcs, ...reflectionRpcs(described, closing)]) rpc.register(this.#server);
   }
 
-  /** @throws INTERNAL `Failed to BuildAndStart gRPC server`(宛先が使えない)。 */
+  /** @throws INVALID_ARGUMENT `Failed to BuildAndStart gRPC server`(宛先が使えない)。 */
   async start(): Promise<readonly string[]> {
     const { addresses, tls } = this.#options;
     const accept = this.#injector.injectConnection.bind(this.#injector);
@@ -66,7 +66,7 @@ export class GrpcDoor implements Door {
       return await Promise.all(this.#listeners.map((listener) => listener.listen()));
     } catch (thrown) {
       for (const listener of this.#listeners) listener.close();
-      throw internal("Failed to BuildAndStart gRPC server", thrown);
+      throw invalidArgument("Failed to BuildAndStart gRPC server", thrown);
     }
   }
 

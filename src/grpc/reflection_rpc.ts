@@ -22,12 +22,18 @@ type Request = MessageShape<typeof ServerReflectionRequestSchema>;
 type Response = MessageInitShape<typeof ServerReflectionResponseSchema>;
 type Answer = Response["messageResponse"];
 
-/** ファイルと、それが直接・間接に読み込むものすべて。自分が先頭。 */
-function withDependencies(file: DescFile, seen = new Set<DescFile>()): Set<DescFile> {
-  if (seen.has(file)) return seen;
-  seen.add(file);
-  for (const dependency of file.dependencies) withDependencies(dependency, seen);
-  return seen;
+/** ファイルと、それが直接・間接に読み込むものすべて。自分が先頭で、どれも自分が読み込むものより前に並ぶ。 */
+function withDependencies(root: DescFile): readonly DescFile[] {
+  const seen = new Set<DescFile>();
+  const leavesFirst: DescFile[] = [];
+  const visit = (file: DescFile): void => {
+    if (seen.has(file)) return;
+    seen.add(file);
+    file.dependencies.forEach(visit);
+    leavesFirst.push(file);
+  };
+  visit(root);
+  return leavesFirst.reverse();
 }
 
 const nameOf = (file: DescFile): string => file.proto.name;
@@ -41,9 +47,7 @@ class DescriptorIndex {
   readonly extensions = new Map<string, DescExtension[]>();
 
   constructor(services: Iterable<DescService>) {
-    const files = new Set<DescFile>();
-    for (const { file } of services) withDependencies(file, files);
-    for (const file of files) this.#add(file);
+    for (const file of new Set([...services].flatMap(({ file }) => withDependencies(file)))) this.#add(file);
   }
 
   #add(file: DescFile): void {
@@ -76,7 +80,7 @@ class DescriptorIndex {
 /** 1 つの流れの中で、もう送った依存は繰り返さない。求められたファイル自身は何度でも送る。 */
 function fileResponse(file: DescFile | undefined, sent: Set<DescFile>, missing: string): Answer {
   if (file === undefined) throw notFound(missing);
-  const files = [...withDependencies(file)].filter((one) => one === file || !sent.has(one));
+  const files = withDependencies(file).filter((one) => one === file || !sent.has(one));
   for (const one of files) sent.add(one);
   return {
     case: "fileDescriptorResponse",
