@@ -32,6 +32,7 @@ const arrows: Record<string, readonly string[]> = {
     "options",
     "assets",
     "version",
+    "embedded_storage",
   ],
 };
 
