@@ -1,0 +1,37 @@
+import { Code } from "../base/status.ts";
+import { JsonWriter } from "./json_writer.ts";
+
+/** @see tensorflow_serving/model_servers/http_server.cc ToHTTPStatusCode */
+const httpStatuses: { readonly [code in Code]: number } = {
+  [Code.OK]: 200,
+  [Code.CANCELLED]: 499,
+  [Code.UNKNOWN]: 500,
+  [Code.INVALID_ARGUMENT]: 400,
+  [Code.DEADLINE_EXCEEDED]: 504,
+  [Code.NOT_FOUND]: 404,
+  [Code.ALREADY_EXISTS]: 409,
+  [Code.PERMISSION_DENIED]: 403,
+  [Code.RESOURCE_EXHAUSTED]: 429,
+  [Code.FAILED_PRECONDITION]: 400,
+  [Code.ABORTED]: 409,
+  [Code.OUT_OF_RANGE]: 400,
+  [Code.UNIMPLEMENTED]: 501,
+  [Code.INTERNAL]: 500,
+  [Code.UNAVAILABLE]: 503,
+  [Code.DATA_LOSS]: 500,
+  [Code.UNAUTHENTICATED]: 401,
+};
+
+export function httpStatusOf(code: Code): number {
+  return httpStatuses[code];
+}
+
+/** `{"error": "…"}` の本文。改行で終わらない。 */
+export function writeError(message: string): Uint8Array<ArrayBuffer> {
+  const writer = new JsonWriter();
+  writer.startObject();
+  writer.string("error");
+  writer.string(message);
+  writer.endObject();
+  return writer.toBytes();
+}

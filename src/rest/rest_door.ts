@@ -1,0 +1,288 @@
+import { Elysia } from "elysia";
+import type { Host } from "../base/host.ts";
+import {
+  cancelled,
+  failedPrecondition,
+  internal,
+  resourceExhausted,
+  StatusError,
+  unauthenticated,
+} from "../base/status.ts";
+import type { Door } from "../service/door.ts";
+import { errorPage } from "./error_page.ts";
+import { inflateBody, isGzip } from "./gzip_body.ts";
+import { httpStatusOf, writeError } from "./http_status.ts";
+import { BadVersion, isApiTarget, isWellFormedTarget, targetOf } from "./model_path.ts";
+import { type RestServices, type Route, type RouteOptions, Routes } from "./routes.ts";
+
+/** TLS の材料(PEM の文字列)。 */
+export interface RestTls {
+  readonly cert: string;
+  readonly key: string;
+  /** あれば、この根で確かめられる客だけを受ける。 */
+  readonly clientCa?: string;
+}
+
+/** 決まった中身を返す頁。 */
+export interface StaticPage {
+  readonly contentType: string;
+  readonly body: string | Uint8Array<ArrayBuffer>;
+}
+
+export interface MetricsPage {
+  /** `/monitoring/prometheus/metrics` など。 */
+  readonly path: string;
+  /** Prometheus の文面。 */
+  readonly print: () => string;
+}
+
+export interface RestDoorOptions extends RouteOptions {
+  /** 待ち受ける宛先。無ければ `::`(IPv4 も受ける)、使えなければ `0.0.0.0`。 */
+  readonly hostname?: string;
+  /** 0 なら空いている番号。 */
+  readonly port: number;
+  /** 同じ番号を複数のプロセスで分け合う。 */
+  readonly reusePort: boolean;
+  /** `--rest_api_enable_cors_support` */
+  readonly cors: boolean;
+  /** 本文の上限。超えれば 413。 */
+  readonly maxBodyBytes: number;
+  /** 同時に処理する推論の上限。無ければ無制限。 */
+  readonly maxInFlight?: number;
+  /** 何も送られてこない接続を閉じるまで。0 は閉じない。上限は 255。 */
+  readonly idleTimeoutSeconds: number;
+  readonly metrics?: MetricsPage;
+  /** path → 頁。`/v1/` の外に限る。 */
+  readonly pages?: ReadonlyMap<string, StaticPage>;
+  readonly tls?: RestTls;
+  /** `Authorization` の値を許すか。無ければ誰でも許す。 */
+  readonly authorize?: (authorization: string | null) => boolean;
+}
+
+const corsHeaders = {
+  "Access-Control-Allow-Origin": "*",
+  "Access-Control-Allow-Methods": "POST, GET",
+  "Access-Control-Allow-Headers": "Content-Type",
+};
+const methods = new Set(["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"]);
+const EMPTY = new Uint8Array(0);
+/** 覚えておく URL の数。URL は客が選ぶので、際限なく覚えない。 */
+const MAX_KNOWN = 512;
+
+/**
+ * REST の入口。
+ *
+ * 経路の照合は TF Serving の正規表現(問い合わせ文字列まで含み、大文字小文字を見ない)が決めるので、
+ * Elysia の経路表は使わず、どの要求も経路の手前の {@link Elysia.onRequest} で受ける。本文も Elysia に解釈させない。
+ *
+ * 読めない要求(HTTP の文法の誤り、知らないメソッド)には Bun 自身が答え、ここには届かない。
+ *
+ * @see tensorflow_serving/model_servers/http_server.cc
+ */
+export class RestDoor implements Door {
+  readonly name = "REST";
+  readonly #host: Host;
+  readonly #options: RestDoorOptions;
+  readonly #routes: Routes;
+  #app: Elysia | undefined;
+  #headers: Readonly<Record<string, string>>;
+  #optionsHeaders: Readonly<Record<string, string>>;
+  #inFlight = 0;
+  /** 一度通った推論の URL → 仕事。同じ URL を二度読み解かない。 */
+  readonly #known = new Map<string, Route>();
+
+  constructor(host: Host, services: RestServices, options: RestDoorOptions) {
+    this.#host = host;
+    this.#options = options;
+    this.#routes = new Routes(host, services, options);
+    const cors = options.cors ? corsHeaders : {};
+    this.#headers = { "Content-Type": "application/json", ...cors };
+    // 中身の無い応答に libevent が付ける既定の型。
+    this.#optionsHeaders = { "Content-Type": "text/html; charset=ISO-8859-1", ...cors };
+  }
+
+  /** @throws INTERNAL `Failed to start HTTP Server at localhost:<port>`(宛先が使えない)。 */
+  async start(): Promise<readonly string[]> {
+    const { hostname, port, tls } = this.#options;
+    try {
+      this.#app = this.#listen(hostname ?? "::", port, tls);
+    } catch (thrown) {
+      if (hostname !== undefined || isInUse(thrown)) throw bindError(port, thrown);
+      // IPv6 の無い環境。
+      this.#host.log.debug("IPv6 is not available, falling back to IPv4", { error: thrown });
+      try {
+        this.#app = this.#listen("0.0.0.0", port, tls);
+      } catch (again) {
+        throw bindError(port, again);
+      }
+    }
+    const server = this.#app.server!;
+    return [`${server.hostname?.includes(":") ? `[${server.hostname}]` : server.hostname}:${server.port}`];
+  }
+
+  /**
+   * これから来る接続の証明書を差し替える。Bun は待ち受けの証明書を変えられないので、同じ番号で待ち受け直し、
+   * 元の待ち受けは処理中のものを終えてから閉じる。`reusePort` が要る。
+   */
+  replaceCertificate(tls: RestTls): void {
+    const old = this.#app;
+    const server = old?.server;
+    if (!server) return;
+    this.#app = this.#listen(server.hostname!, server.port!, tls);
+    void server.stop();
+  }
+
+  async stop(graceMs: number): Promise<void> {
+    const server = this.#app?.server;
+    if (!server) return;
+    // 処理中の応答で「次は別の接続で」と伝える。
+    this.#headers = { ...this.#headers, Connection: "close" };
+    this.#optionsHeaders = { ...this.#optionsHeaders, Connection: "close" };
+    const expired = Promise.withResolvers<void>();
+    const cancel = this.#host.clock.after(graceMs, expired.resolve);
+    // 待ち受けと遊んでいる接続はすぐ閉じ、処理中のものが終わるのを待つ。
+    await Promise.race([server.stop(false), expired.promise]);
+    cancel();
+    await server.stop(true);
+    this.#app = undefined;
+  }
+
+  #listen(hostname: string, port: number, tls: RestTls | undefined): Elysia {
+    const { reusePort, maxBodyBytes, idleTimeoutSeconds } = this.#options;
+    const door = this;
+    const app = new Elysia({ name: "rest" });
+    // Elysia は関数の文面から return の有無を読むので、縮めても return の残る function で書く。
+    app.onRequest(function onRequest({ request }) {
+      return door.#answer(request);
+    });
+    app.listen({
+      hostname,
+      port,
+      reusePort,
+      development: false,
+      idleTimeout: idleTimeoutSeconds,
+      maxRequestBodySize: maxBodyBytes,
+      tls: tls && {
+        cert: tls.cert,
+        key: tls.key,
+        ...(tls.clientCa === undefined
+          ? {}
+          : { ca: tls.clientCa, requestCert: true, rejectUnauthorized: true }),
+      },
+    });
+    return app;
+  }
+
+  #answer(request: Request): Response | Promise<Response> {
+    const { method, url } = request;
+    const { metrics, authorize } = this.#options;
+    if (method === "POST" && authorize === undefined) {
+      const known = this.#known.get(url);
+      if (known !== undefined) return this.#answerWithBody(known, request);
+    }
+    if (!methods.has(method)) return errorPage(501);
+    const target = targetOf(url);
+    if (authorize?.(request.headers.get("authorization")) === false) {
+      return this.#fail(unauthenticated("Missing or invalid bearer token"), method);
+    }
+    if (metrics !== undefined && isPath(target, metrics.path)) return answerMetrics(metrics, target);
+    if (!isApiTarget(target)) return this.#answerPage(target, method);
+    if (!isWellFormedTarget(target)) return errorPage(400);
+    if (method === "OPTIONS") return this.#answerPreflight(request);
+
+    const route = this.#routes.find(method, target);
+    if (route.readsBody) {
+      if (this.#known.size >= MAX_KNOWN) this.#known.clear();
+      this.#known.set(url, route);
+      return this.#answerWithBody(route, request);
+    }
+    try {
+      const body = route.answer(EMPTY, request);
+      return body instanceof Promise
+        ? body.then(
+            (value) => new Response(value, { headers: this.#headers }),
+            (thrown: unknown) => this.#fail(thrown, method),
+          )
+        : new Response(body, { headers: this.#headers });
+    } catch (thrown) {
+      return this.#fail(thrown, method);
+    }
+  }
+
+  async #answerWithBody(route: Route, request: Request): Promise<Response> {
+    const { maxInFlight } = this.#options;
+    if (maxInFlight !== undefined && this.#inFlight >= maxInFlight) {
+      // 本文を読む前に断る。混んでいるときほど安く断れるように。
+      return this.#fail(resourceExhausted("Too many requests in flight"), "POST");
+    }
+    this.#inFlight++;
+    try {
+      const body = await readBody(request);
+      return new Response(await route.answer(body, request), { headers: this.#headers });
+    } catch (thrown) {
+      return this.#fail(thrown, "POST");
+    } finally {
+      this.#inFlight--;
+    }
+  }
+
+  #fail(thrown: unknown, method: string): Response {
+    const error = StatusError.from(thrown);
+    const body = method === "HEAD" || error instanceof BadVersion ? null : writeError(error.message);
+    return new Response(body, { status: httpStatusOf(error.code), headers: this.#headers });
+  }
+
+  /** 宛先は見ない。Origin があるかどうかだけで決まる。 */
+  async #answerPreflight(request: Request): Promise<Response> {
+    const headers = this.#optionsHeaders;
+    try {
+      await this.#routes.count(() => {
+        if (!/https?:\/\//.test(request.headers.get("origin") ?? "")) throw missingOrigin;
+      });
+      return new Response("", { headers });
+    } catch (thrown) {
+      return new Response("", { status: httpStatusOf(StatusError.from(thrown).code), headers });
+    }
+  }
+
+  #answerPage(target: string, method: string): Response {
+    const page = this.#options.pages?.get(target.split(/[?#]/, 1)[0]!);
+    if (page === undefined || (method !== "GET" && method !== "HEAD")) return errorPage(404);
+    return new Response(method === "HEAD" ? null : page.body, {
+      headers: { "Content-Type": page.contentType },
+    });
+  }
+}
+
+const missingOrigin = failedPrecondition("Origin header is missing in CORS preflight");
+
+const isInUse = (thrown: unknown): boolean =>
+  thrown instanceof Error && Reflect.get(thrown, "code") === "EADDRINUSE";
+
+const bindError = (port: number, cause: unknown): StatusError =>
+  internal(`Failed to start HTTP Server at localhost:${port}`, cause);
+
+const isPath = (target: string, path: string): boolean =>
+  target.startsWith(path) && (target.length === path.length || /^[?#]/.test(target.slice(path.length)));
+
+function answerMetrics({ path, print }: MetricsPage, target: string): Response {
+  const headers = { "Content-Type": "text/plain" };
+  if (target === path) return new Response(print(), { headers });
+  return new Response(`Unexpected path: ${target}. Should be ${path}`, { status: 400, headers });
+}
+
+/**
+ * 本文。gzip なら伸ばしたもの、伸ばせなければ空。
+ *
+ * @throws CANCELLED 読み終わる前に客が去った。
+ */
+async function readBody(request: Request): Promise<Uint8Array> {
+  let body: Uint8Array;
+  try {
+    body = await request.bytes();
+  } catch (thrown) {
+    throw cancelled("Request body was not received", thrown);
+  }
+  if (!isGzip(request.headers.get("content-encoding"))) return body;
+  return inflateBody(body) ?? EMPTY;
+}

@@ -1,0 +1,179 @@
+import type { Host } from "../base/host.ts";
+import { invalidArgument } from "../base/status.ts";
+import { type Call, createCall } from "../service/call.ts";
+import type { ModelService } from "../service/model_service.ts";
+import type { ModelSpec } from "../service/model_spec.ts";
+import type { PredictionService } from "../service/prediction_service.ts";
+import { readExamplesBody, writeClassifications, writeRegressions } from "./json_example.ts";
+import type { ParseOptions } from "./json_parser.ts";
+import { writePredictions } from "./json_predictions.ts";
+import { type PredictFormat, readPredictBody } from "./json_tensor.ts";
+import { printMetadata } from "./metadata_json.ts";
+import { BadVersion, parsePredictionPath, parseQueryPath } from "./model_path.ts";
+import { printStatuses } from "./status_json.ts";
+
+export interface RestServices {
+  readonly prediction: PredictionService;
+  readonly model: ModelService;
+}
+
+export interface RouteOptions {
+  /** 推論 1 回の期限。0 以下は無期限。 */
+  readonly timeoutMs: number;
+  /** JSON の読み方の制限。 */
+  readonly json?: ParseOptions;
+}
+
+/** 応答の本文。 */
+export type Body = Uint8Array<ArrayBuffer> | string;
+
+/** 宛先から決まる仕事。 */
+export interface Route {
+  /** 本文を読む必要があるか。 */
+  readonly readsBody: boolean;
+  /**
+   * @param body `readsBody` でなければ空。
+   * @param request 客が去ったことを知るために見る。
+   * @throws StatusError, BadVersion
+   */
+  answer(body: Uint8Array, request: Request): Body | Promise<Body>;
+}
+
+type Work = (spec: ModelSpec, body: Uint8Array, request: Request) => Body | Promise<Body>;
+
+interface Verb {
+  readonly call: Call;
+  readonly work: Work;
+}
+
+/**
+ * `/v1/` の下の宛先と仕事の表。
+ *
+ * @see tensorflow_serving/model_servers/http_rest_api_handler.cc ProcessRequest
+ */
+export class Routes {
+  readonly #posts: Readonly<Record<string, Verb>>;
+  readonly #status: Work;
+  readonly #metadata: Work;
+  readonly #query: Call;
+
+  constructor(host: Host, { prediction, model }: RestServices, { timeoutMs, json }: RouteOptions) {
+    const callOf = (api: string): Call => createCall(host, { api, entrypoint: "REST", counted: true });
+    const { clock } = host;
+
+    /** 期限と「客が去ったか」。後者は見られるまで作らない。 */
+    const contextOf = (request: Request) => ({
+      deadlineMs: timeoutMs > 0 ? clock.monotonicMs() + timeoutMs : undefined,
+      get signal() {
+        return request.signal;
+      },
+    });
+
+    const predict: Work = (spec, body, request) => {
+      const document = readPredictBody(body, json);
+      let format: PredictFormat = "row";
+      const result = prediction.predict(
+        {
+          spec,
+          signatureName: document.signatureName,
+          readInputs: (signature) => {
+            const read = document.read(signature);
+            format = read.format;
+            return read.inputs;
+          },
+          outputFilter: [],
+          missingSignature,
+        },
+        contextOf(request),
+      );
+      return result instanceof Promise
+        ? result.then(({ outputs }) => writePredictions(outputs, format))
+        : writePredictions(result.outputs, format);
+    };
+
+    const readExamples = (spec: ModelSpec, body: Uint8Array) => {
+      const { signatureName, examples } = readExamplesBody(body, json);
+      return { spec, signatureName, readExamples: () => examples };
+    };
+    const classify: Work = async (spec, body, request) => {
+      const result = await prediction.classify(readExamples(spec, body), contextOf(request));
+      return writeClassifications(result.classifications);
+    };
+    const regress: Work = async (spec, body, request) => {
+      const result = await prediction.regress(readExamples(spec, body), contextOf(request));
+      return writeRegressions(result.regressions);
+    };
+
+    this.#posts = {
+      predict: { call: callOf("predict"), work: predict },
+      classify: { call: callOf("classify"), work: classify },
+      regress: { call: callOf("regress"), work: regress },
+    };
+    this.#query = callOf("");
+    this.#status = (spec) => printStatuses(model.getModelStatus(requireName(spec)));
+    this.#metadata = (spec) =>
+      printMetadata(prediction.getModelMetadata(requireName(spec), ["signature_def"]));
+  }
+
+  /** どんな宛先にも仕事はある。合わないものは、断るのが仕事。 */
+  find(method: string, target: string): Route {
+    const malformed = invalidArgument(`Malformed request: ${method} ${target}`);
+    try {
+      if (method === "POST") return this.#createPost(target, malformed);
+      if (method === "GET") return this.#createGet(target, malformed);
+      return this.#refuse("", malformed);
+    } catch (thrown) {
+      if (thrown instanceof BadVersion) return this.#refuse(thrown.modelName, thrown);
+      throw thrown;
+    }
+  }
+
+  /** 予備の問い合わせ(CORS の preflight)も要求として数える。 */
+  count<T>(work: () => T): T | Promise<T> {
+    return this.#query("", work);
+  }
+
+  #createPost(target: string, malformed: Error): Route {
+    const path = parsePredictionPath(target);
+    if (path === undefined) return this.#refuse("", malformed);
+    const { spec, word } = path;
+    // 照合は大文字小文字を見ないが、動詞の比較は見る。`:PREDICT` はここで断られる。
+    const verb = Object.hasOwn(this.#posts, word) ? this.#posts[word] : undefined;
+    if (verb === undefined) return this.#refuse(spec.name, malformed);
+    const { call, work } = verb;
+    return {
+      readsBody: true,
+      answer: (body, request) => call(spec.name, () => work(spec, body, request)),
+    };
+  }
+
+  #createGet(target: string, malformed: Error): Route {
+    const path = parseQueryPath(target);
+    if (path === undefined) return this.#refuse("", malformed);
+    const { spec, word } = path;
+    const work = word === "metadata" ? this.#metadata : this.#status;
+    return {
+      readsBody: false,
+      answer: (body, request) => this.#query(spec.name, () => work(spec, body, request)),
+    };
+  }
+
+  #refuse(modelName: string, error: Error): Route {
+    return {
+      readsBody: false,
+      answer: () =>
+        this.#query(modelName, () => {
+          throw error;
+        }),
+    };
+  }
+}
+
+const missingSignature = (name: string) =>
+  invalidArgument(`Serving signature name: "${name}" not found in signature def`);
+
+/** @throws INVALID_ARGUMENT 名前が無い。 */
+function requireName(spec: ModelSpec): ModelSpec {
+  if (spec.name === "") throw invalidArgument("Missing model name in request.");
+  return spec;
+}
