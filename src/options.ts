@@ -159,6 +159,17 @@ export const optionRows = [
     false,
     "Answer gRPC with tensor_content instead of typed fields",
   ),
+  int64("rest_api_max_body_bytes", 2 ** 30, "Largest REST request body; a larger one is answered with 413", {
+    range: [1, 2 ** 40],
+  }),
+  int32(
+    "rest_api_idle_timeout_seconds",
+    120,
+    "Close REST connections that stay silent this long; 0 means never",
+    {
+      range: [0, 255],
+    },
+  ),
   text("log_format", "auto", "text, json, or auto (text on a terminal)", {
     choices: ["auto", "text", "json"],
   }),

@@ -268,13 +268,16 @@ export class ModelServer {
     const prometheus = monitoring?.prometheusConfig;
     return new RestDoor(this.#host, services, {
       port: options.restApiPort,
+      reusePort: false,
+      maxBodyBytes: options.restApiMaxBodyBytes,
+      idleTimeoutSeconds: options.restApiIdleTimeoutSeconds,
       timeoutMs: options.restApiTimeoutInMs,
       cors: options.restApiEnableCorsSupport,
       ...(prometheus?.enable === true
         ? {
             metrics: {
               path: prometheus.path === "" ? "/monitoring/prometheus/metrics" : prometheus.path,
-              page: () => formatPrometheusPage(this.#host.metrics.snapshot()),
+              print: () => formatPrometheusPage(this.#host.metrics.snapshot()),
             },
           }
         : {}),
