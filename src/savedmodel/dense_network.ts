@@ -5,7 +5,7 @@ import type { TensorOf } from "../tensor/tensor.ts";
 export type Activation = "linear" | "relu" | "sigmoid" | "softmax" | "tanh";
 
 /** 全結合層。kernel は [入力幅, 出力幅]、bias は [出力幅]。 */
-export interface DenseLayer {
+interface DenseLayer {
   readonly kernel: TensorOf<"float">;
   readonly bias: TensorOf<"float">;
   readonly activation: Activation;

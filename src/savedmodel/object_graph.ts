@@ -25,7 +25,7 @@ export interface Spec {
 }
 
 /** シグネチャひとつの、Python から見える顔。 */
-export interface SignatureObject {
+interface SignatureObject {
   readonly key: string;
   /** 包みの関数の名前。 */
   readonly functionName: string;
