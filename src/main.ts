@@ -1,35 +1,60 @@
 import { basename } from "node:path";
-import { commands, usage } from "./cli/commands.ts";
+import { UsageError } from "./cli/command.ts";
+import { commands } from "./cli/commands.ts";
 import { serve } from "./cli/serve.ts";
+import { usage } from "./cli/usage.ts";
 import { nearest } from "./options.ts";
+
+/** 使い方の誤りの終了コード。 */
+const WRONG_USAGE = 2;
+
+async function runCommand(word: string, args: readonly string[]): Promise<number> {
+  const command = commands.get(word);
+  if (command === undefined) {
+    const near = nearest(word, [...commands.keys(), "serve"]);
+    console.error(
+      `unknown command: ${word}${near === undefined ? "" : ` (did you mean ${near}?)`}\n\n${usage()}`,
+    );
+    return WRONG_USAGE;
+  }
+  if (args.includes("--help") || args.includes("-h")) {
+    console.log(command.help);
+    return 0;
+  }
+  try {
+    return await command.run(args);
+  } catch (error) {
+    const misused =
+      error instanceof UsageError ||
+      (error instanceof TypeError && "code" in error && String(error.code).startsWith("ERR_PARSE_ARGS"));
+    if (!misused) throw error;
+    console.error(`${error.message}\n\n${command.help}`);
+    return WRONG_USAGE;
+  }
+}
 
 /**
  * 引数の先頭が語なら副コマンド、旗なら(または何も無ければ)サーバー。
  * TF Serving の像の名前で呼ばれたときは常にサーバーで、像の起動スクリプトと同じ旗を補う。
  */
-async function main(): Promise<number> {
+function main(): Promise<number> {
   const args = process.argv.slice(2);
   const calledAs = basename(process.argv0);
-  if (calledAs === "tf_serving_entrypoint.sh") return serve(args, { entrypoint: true });
+  if (calledAs === "tf_serving_entrypoint.sh") {
+    // 像の中でも副コマンドは使える(docker run … predict 5.1 3.5 1.4 0.2)。
+    return args[0] !== undefined && commands.has(args[0])
+      ? runCommand(args[0], args.slice(1))
+      : serve(args, { entrypoint: true });
+  }
   const [word] = args;
   if (calledAs === "tensorflow_model_server" || word === undefined || word.startsWith("-"))
     return serve(args);
-  const command = commands.get(word);
-  if (command === undefined) {
-    const near = nearest(word, commands.keys());
-    console.error(`unknown command: ${word}${near === undefined ? "" : ` (did you mean ${near}?)`}`);
-    console.error(usage());
-    return 2;
-  }
-  return command.run(args.slice(1));
+  return word === "serve" ? serve(args.slice(1)) : runCommand(word, args.slice(1));
 }
 
 main().then(
-  (exitCode) => {
-    process.exitCode = exitCode;
-    // 開いたままの接続やタイマーに終了を待たせない。
-    process.exit();
-  },
+  // 開いたままの接続やタイマーに終了を待たせない。
+  (exitCode) => process.exit(exitCode),
   (error: unknown) => {
     console.error(error);
     process.exit(1);

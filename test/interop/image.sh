@@ -93,7 +93,7 @@ probe() { # probe uid gid ポート REST : 起動 → 健全 → 推論 → SIGT
   pid=$!
   status=1
   for _ in $(seq 100); do
-    if chroot --userspec="$uid:$gid" "$mount" /usr/bin/iris-serving health --server="http://127.0.0.1:$rest"; then status=0; break; fi
+    if chroot --userspec="$uid:$gid" "$mount" /usr/bin/iris-serving health --server="127.0.0.1:$port"; then status=0; break; fi
     sleep 0.1
   done
   if [ "$status" -eq 0 ]; then

@@ -1,0 +1,9 @@
+import type { Command } from "./command.ts";
+import { exportCommand } from "./export.ts";
+import { healthCommand } from "./health.ts";
+import { predictCommand } from "./predict.ts";
+
+const all: readonly Command[] = [predictCommand, exportCommand, healthCommand];
+
+/** 名前 → 副コマンド。`serve` は main が直接扱う。 */
+export const commands: ReadonlyMap<string, Command> = new Map(all.map((command) => [command.name, command]));

@@ -1,0 +1,121 @@
+import { parseArgs } from "node:util";
+import { invalidArgument, StatusError } from "../base/status.ts";
+import { GrpcClient } from "../client/grpc_client.ts";
+import { RestClient } from "../client/rest_client.ts";
+import { tensor } from "../tensor/tensor.ts";
+import { type Command, UsageError } from "./command.ts";
+
+/** 埋め込みのモデルの出力の順。 */
+const LABELS = ["setosa", "versicolor", "virginica"];
+const WIDTH = 4;
+
+interface Question {
+  readonly server: string;
+  readonly model: string;
+  readonly version: bigint | undefined;
+  readonly rows: readonly (readonly number[])[];
+  readonly timeoutMs: number;
+}
+
+const ref = ({ model, version }: Question) => ({
+  name: model,
+  ...(version === undefined ? {} : { version }),
+});
+
+async function askGrpc(question: Question): Promise<number[][]> {
+  using client = new GrpcClient({ address: question.server, timeoutMs: question.timeoutMs });
+  const { rows } = question;
+  const input = tensor("float", [rows.length, WIDTH], Float32Array.from(rows.flat()));
+  const { outputs } = await client.predict(ref(question), new Map([["input", input]]));
+  const output = outputs.get("output");
+  if (output?.dtype !== "float" || output.shape.length !== 2) {
+    throw invalidArgument(`Model ${question.model} has no float output "output" of rank 2`);
+  }
+  const width = output.shape[1]!;
+  return rows.map((_, i) => [...output.data.subarray(i * width, (i + 1) * width)]);
+}
+
+async function askRest(question: Question): Promise<number[][]> {
+  const client = new RestClient({ baseUrl: question.server, timeoutMs: question.timeoutMs });
+  const predictions = await client.predict(ref(question), { instances: question.rows });
+  return predictions as number[][];
+}
+
+/** 引数を 4 つずつの行にする。 */
+function toRows(words: readonly string[]): number[][] {
+  const values = words.map((word) => {
+    const value = Number(word);
+    if (word.trim() === "" || Number.isNaN(value)) throw new UsageError(`not a number: ${word}`);
+    return value;
+  });
+  if (values.length === 0 || values.length % WIDTH !== 0) {
+    throw new UsageError(`predict takes 4 numbers per flower, got ${values.length}`);
+  }
+  return Array.from({ length: values.length / WIDTH }, (_, i) => values.slice(i * WIDTH, (i + 1) * WIDTH));
+}
+
+function print(probabilities: readonly number[]): void {
+  const best = probabilities.indexOf(Math.max(...probabilities));
+  for (const [i, value] of probabilities.entries()) {
+    console.log(`${(LABELS[i] ?? String(i)).padEnd(12)}${value.toFixed(6)}${i === best ? "  <-" : ""}`);
+  }
+  console.log(`label: ${LABELS[best] ?? best}`);
+}
+
+export const predictCommand: Command = {
+  name: "predict",
+  summary: "ask a running server about flowers",
+  help: `usage: iris-serving predict [FLAGS] SEPAL_LENGTH SEPAL_WIDTH PETAL_LENGTH PETAL_WIDTH [...]
+
+  iris-serving predict 5.1 3.5 1.4 0.2                     by REST, from http://localhost:8501
+  iris-serving predict --grpc 5.1 3.5 1.4 0.2              by gRPC, from localhost:8500
+  iris-serving predict --json 5.1 3.5 1.4 0.2 6.7 3 5.2 2.3
+  iris-serving predict --server=http://10.0.0.7:8501 --version=1 -- 5.1 3.5 1.4 0.2
+
+Lengths in centimetres, four per flower. Flags: --grpc, --server=URL or HOST:PORT, --model=iris, --version=N,
+--timeout_ms=10000, --json. Exit codes: 0 answered, 1 the server refused or was not reachable, 2 wrong usage.`,
+  async run(args) {
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: {
+        grpc: { type: "boolean", default: false },
+        server: { type: "string" },
+        model: { type: "string", default: process.env["MODEL_NAME"] || "iris" },
+        version: { type: "string" },
+        timeout_ms: { type: "string", default: "10000" },
+        json: { type: "boolean", default: false },
+      },
+    });
+    if (values.version !== undefined && !/^\d+$/.test(values.version)) {
+      throw new UsageError(`--version needs a number, not ${values.version}`);
+    }
+    const server = values.grpc
+      ? (values.server ?? `localhost:${process.env["PORT"] || "8500"}`)
+      : (values.server ?? `http://localhost:${process.env["REST_API_PORT"] || "8501"}`);
+    const question: Question = {
+      server: values.grpc || /^https?:\/\//.test(server) ? server : `http://${server}`,
+      model: values.model,
+      version: values.version === undefined ? undefined : BigInt(values.version),
+      rows: toRows(positionals),
+      timeoutMs: Number(values.timeout_ms),
+    };
+    try {
+      const answers = await (values.grpc ? askGrpc(question) : askRest(question));
+      if (values.json) {
+        console.log(
+          JSON.stringify(
+            answers.map((probabilities) => ({
+              label: LABELS[probabilities.indexOf(Math.max(...probabilities))],
+              probabilities: Object.fromEntries(probabilities.map((value, i) => [LABELS[i] ?? i, value])),
+            })),
+          ),
+        );
+      } else for (const probabilities of answers) print(probabilities);
+      return 0;
+    } catch (thrown) {
+      console.error(StatusError.from(thrown).toString());
+      return 1;
+    }
+  },
+};
