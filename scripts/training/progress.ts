@@ -7,7 +7,8 @@ export interface Progress {
   done(summary: string): void;
 }
 
-const BAR_WIDTH = 28;
+/** 80 桁の端末で折り返さない幅。折り返すと描き直しが崩れる。 */
+const BAR_WIDTH = 16;
 
 /**
  * 端末では 1 行を描き直す棒、それ以外(ログ、CI)では 20 エポックごとの行。
@@ -34,7 +35,7 @@ export function progressTo(write: (text: string) => void, terminal: boolean, lab
   };
 }
 
-function describe({ loss, accuracy, heldOutLoss, heldOutAccuracy }: Epoch): string {
+function describe({ loss, accuracy, heldOutAccuracy }: Epoch): string {
   const percent = (value: number): string => `${(100 * value).toFixed(1)} %`;
-  return `loss ${loss.toFixed(4)} acc ${percent(accuracy)}  held-out ${heldOutLoss.toFixed(4)} ${percent(heldOutAccuracy)}`;
+  return `loss ${loss.toFixed(4)}  acc ${percent(accuracy)}  held-out ${percent(heldOutAccuracy)}`;
 }
