@@ -36,6 +36,11 @@ export class NodeAttrs implements Attrs {
     this.#defaults = definition?.defaults;
   }
 
+  /** 与えられた属性そのもの(既定値を含まない)。 */
+  get values(): AttrMap {
+    return this.#values;
+  }
+
   has(name: string): boolean {
     return Object.hasOwn(this.#values, name) || this.#defaults?.has(name) === true;
   }

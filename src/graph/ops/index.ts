@@ -7,6 +7,7 @@ import { layoutOps } from "./layout.ts";
 import { listOps } from "./list.ts";
 import { mathBinaryOps } from "./math_binary.ts";
 import { mathUnaryOps } from "./math_unary.ts";
+import { matmulOps } from "./matmul.ts";
 import { parseExampleOps } from "./parse_example.ts";
 import { parseSequenceExampleOps } from "./parse_sequence_example.ts";
 import { reduceOps } from "./reduce.ts";
@@ -29,6 +30,7 @@ import { variableOps } from "./variable.ts";
  */
 const families: readonly (readonly OpRow[])[] = [
   controlOps,
+  matmulOps,
   tableOps,
   variableOps,
   mathUnaryOps,

@@ -1,0 +1,416 @@
+import { invalidArgument } from "../../base/status.ts";
+import type { DType } from "../../tensor/dtype.ts";
+import { type Shape, sizeOf, type Tensor } from "../../tensor/tensor.ts";
+import type { Device, DeviceTensor, Value } from "../value.ts";
+import { isBig, isComplex, unsupported } from "./elementwise.ts";
+import {
+  broadcastShapes,
+  broadcastStrides,
+  formatShape,
+  makeTensor,
+  newData,
+  roundTo,
+} from "./kernel_util.ts";
+import type { DeviceKernel, DeviceKernelInputs, DeviceRow, HostKernel, OpNode, OpRow } from "./registry.ts";
+
+/** 融合できる活性化。番号はホストの内側のループで分岐するため。 */
+const activations = { linear: 0, relu: 1, relu6: 2, elu: 3, sigmoid: 4, leakyrelu: 5, tanh: 6 } as const;
+export type Activation = keyof typeof activations;
+
+/** tfjs-wasm の融合カーネルが知っている活性化。 */
+const onWasm: ReadonlySet<Activation> = new Set(["linear", "relu", "relu6", "elu", "sigmoid", "leakyrelu"]);
+
+function activate(x: number, kind: number, alpha: number): number {
+  switch (kind) {
+    case 1:
+      // NaN は NaN のまま通す。
+      return x < 0 ? 0 : x;
+    case 2:
+      return x < 0 ? 0 : x > 6 ? 6 : x;
+    case 3:
+      return x < 0 ? Math.expm1(x) : x;
+    case 4:
+      return 1 / (1 + Math.exp(-x));
+    case 5:
+      return x < 0 ? x * alpha : x;
+    case 6:
+      return Math.tanh(x);
+    default:
+      return x;
+  }
+}
+
+/** 行列 1 組の大きさと歩幅。 */
+interface Product {
+  readonly rows: number;
+  readonly inner: number;
+  readonly columns: number;
+  /** a[i, p] は `i * aRow + p * aInner`。 */
+  readonly aRow: number;
+  readonly aInner: number;
+  /** b[p, j] は `p * bInner + j * bColumn`。 */
+  readonly bInner: number;
+  readonly bColumn: number;
+}
+
+/** 積和を倍精度のレジスタに溜める。小さい行列ではこれがもっとも速く、精度も上がる。 */
+function multiply(
+  a: Float32Array,
+  b: Float32Array,
+  out: Float32Array,
+  { rows, inner, columns, aRow, aInner, bInner, bColumn }: Product,
+  aAt: number,
+  bAt: number,
+  outAt: number,
+  bias: Float32Array | undefined,
+  kind: number,
+  alpha: number,
+): void {
+  for (let i = 0; i < rows; i++) {
+    const rowAt = aAt + i * aRow;
+    const to = outAt + i * columns;
+    for (let j = 0; j < columns; j++) {
+      let sum = 0;
+      let from = rowAt;
+      let weight = bAt + j * bColumn;
+      for (let p = 0; p < inner; p++) {
+        sum += a[from]! * b[weight]!;
+        from += aInner;
+        weight += bInner;
+      }
+      if (bias !== undefined) sum += bias[j]!;
+      out[to + j] = kind === 0 ? sum : activate(sum, kind, alpha);
+    }
+  }
+}
+
+/** 64 bit 整数の積。 */
+function multiplyBig(
+  a: BigInt64Array,
+  b: BigInt64Array,
+  out: BigInt64Array,
+  { rows, inner, columns, aRow, aInner, bInner, bColumn }: Product,
+  aAt: number,
+  bAt: number,
+  outAt: number,
+): void {
+  for (let i = 0; i < rows; i++) {
+    for (let j = 0; j < columns; j++) {
+      let sum = 0n;
+      for (let p = 0; p < inner; p++) {
+        sum += a[aAt + i * aRow + p * aInner]! * b[bAt + p * bInner + j * bColumn]!;
+      }
+      out[outAt + i * columns + j] = sum;
+    }
+  }
+}
+
+/** 32 bit 整数の積。桁あふれは折り返す。 */
+function multiplyInt(
+  a: Int32Array,
+  b: Int32Array,
+  out: Int32Array,
+  { rows, inner, columns, aRow, aInner, bInner, bColumn }: Product,
+  aAt: number,
+  bAt: number,
+  outAt: number,
+): void {
+  for (let i = 0; i < rows; i++) {
+    for (let j = 0; j < columns; j++) {
+      let sum = 0;
+      for (let p = 0; p < inner; p++) {
+        sum = (sum + Math.imul(a[aAt + i * aRow + p * aInner]!, b[bAt + p * bInner + j * bColumn]!)) | 0;
+      }
+      out[outAt + i * columns + j] = sum;
+    }
+  }
+}
+
+function productOf(a: Shape, b: Shape, transposeA: boolean, transposeB: boolean): Product {
+  const [aFirst, aLast] = [a.at(-2)!, a.at(-1)!];
+  const [bFirst, bLast] = [b.at(-2)!, b.at(-1)!];
+  const inner = transposeA ? aFirst : aLast;
+  if (inner !== (transposeB ? bLast : bFirst)) {
+    throw invalidArgument(`Matrix size-incompatible: In[0]: ${formatShape(a)}, In[1]: ${formatShape(b)}`);
+  }
+  return {
+    rows: transposeA ? aLast : aFirst,
+    inner,
+    columns: transposeB ? bFirst : bLast,
+    aRow: transposeA ? 1 : aLast,
+    aInner: transposeA ? aLast : 1,
+    bInner: transposeB ? 1 : bLast,
+    bColumn: transposeB ? bLast : 1,
+  };
+}
+
+/** 先頭の軸をブロードキャストする行列積。 */
+export function matMul(a: Tensor, b: Tensor, transposeA = false, transposeB = false): Tensor {
+  checkRanks(a.shape, b.shape);
+  const product = productOf(a.shape, b.shape, transposeA, transposeB);
+  const batch = batchOf(a.shape, b.shape);
+  const { dtype } = a;
+  const shape = [...batch, product.rows, product.columns];
+  const out = newData(dtype, shape);
+  const run = coreOf(dtype);
+  const count = sizeOf(batch);
+  const aSize = product.rows * product.inner;
+  const bSize = product.inner * product.columns;
+  const aStrides = broadcastStrides(a.shape.slice(0, -2), batch);
+  const bStrides = broadcastStrides(b.shape.slice(0, -2), batch);
+  for (let at = 0; at < count; at++) {
+    let [rest, aAt, bAt] = [at, 0, 0];
+    for (let axis = batch.length - 1; axis >= 0; axis--) {
+      const index = rest % batch[axis]!;
+      rest = (rest - index) / batch[axis]!;
+      aAt += index * aStrides[axis]!;
+      bAt += index * bStrides[axis]!;
+    }
+    run(a.data, b.data, out, product, aAt * aSize, bAt * bSize, at * product.rows * product.columns);
+  }
+  roundTo(dtype, out);
+  return makeTensor(dtype, shape, out);
+}
+
+type Core = (
+  a: Tensor["data"],
+  b: Tensor["data"],
+  out: Tensor["data"],
+  product: Product,
+  aAt: number,
+  bAt: number,
+  outAt: number,
+) => void;
+
+function coreOf(dtype: DType): Core {
+  if (dtype === "string" || dtype === "bool" || isComplex(dtype)) throw unsupported(dtype);
+  if (isBig(dtype)) return multiplyBig as Core;
+  if (dtype === "float" || dtype === "double" || dtype === "half" || dtype === "bfloat16") {
+    return (a, b, out, product, aAt, bAt, outAt) =>
+      multiply(
+        a as Float32Array,
+        b as Float32Array,
+        out as Float32Array,
+        product,
+        aAt,
+        bAt,
+        outAt,
+        undefined,
+        0,
+        0,
+      );
+  }
+  return multiplyInt as Core;
+}
+
+/** 全結合 1 層の設定。 */
+interface DenseSettings {
+  readonly transposeA: boolean;
+  readonly transposeB: boolean;
+  readonly activation: Activation;
+  readonly alpha: number;
+}
+
+/** [rows, inner] × [inner, columns] + [columns]、続けて活性化。 */
+function denseHost({ transposeA, transposeB, activation, alpha }: DenseSettings): HostKernel {
+  const kind = activations[activation];
+  return ([a, b, bias]) => {
+    const [aShape, bShape] = [a!.shape, b!.shape];
+    checkMatrices(aShape, bShape);
+    const product = productOf(aShape, bShape, transposeA, transposeB);
+    if (bias !== undefined && bias.shape[0] !== product.columns) {
+      throw invalidArgument(
+        `Must provide as many biases as the last dimension of the input tensor: ${formatShape(bias.shape)} vs. ${formatShape([product.rows, product.columns])}`,
+      );
+    }
+    const shape = [product.rows, product.columns];
+    const out = newData("float", shape);
+    multiply(
+      a!.data as Float32Array,
+      b!.data as Float32Array,
+      out,
+      product,
+      0,
+      0,
+      0,
+      bias?.data as Float32Array | undefined,
+      kind,
+      alpha,
+    );
+    return makeTensor("float", shape, out);
+  };
+}
+
+function checkMatrices(a: Shape, b: Shape): void {
+  if (a.length !== 2) throw invalidArgument(`In[0] is not a matrix. Instead it has shape ${formatShape(a)}`);
+  if (b.length !== 2) throw invalidArgument(`In[1] is not a matrix. Instead it has shape ${formatShape(b)}`);
+}
+
+/** 形だけを変えて見る。記憶は元のものなので、入力に渡すだけで、返してはならない。 */
+function viewOf({ dataId, dtype }: DeviceTensor, shape: number[]): DeviceTensor {
+  return { dataId, shape, dtype };
+}
+
+function denseDevice(settings: DenseSettings): DeviceKernel {
+  const { transposeA, transposeB, activation, alpha } = settings;
+  const attrs = { transposeA, transposeB, activation, leakyreluAlpha: alpha };
+  const host = denseHost(settings);
+  return (inputs, device) => {
+    const [aShape, bShape] = [inputs.shape(0), inputs.shape(1)];
+    checkMatrices(aShape, bShape);
+    const { rows, columns } = productOf(aShape, bShape, transposeA, transposeB);
+    // 空の行列は XNNPACK が受け付けない。
+    if (sizeOf(aShape) === 0 || sizeOf(bShape) === 0) return host(hostInputs(inputs));
+    const a = viewOf(inputs.device(0), [1, aShape[0]!, aShape[1]!]);
+    const b = viewOf(inputs.device(1), [1, bShape[0]!, bShape[1]!]);
+    const bias = inputs.count > 2 ? inputs.device(2) : undefined;
+    const out = device.call("_FusedMatMul", { a, b, bias }, attrs);
+    return device.reshape(out, [rows, columns]);
+  };
+}
+
+function hostInputs(inputs: DeviceKernelInputs): Tensor[] {
+  return Array.from({ length: inputs.count }, (_, i) => inputs.host(i));
+}
+
+const denseWork = (inputs: readonly Value[]): number => {
+  const columns = inputs[1]!.shape.at(-1) ?? 1;
+  return sizeOf(inputs[0]!.shape) * columns;
+};
+
+function settingsOf({ attrs }: OpNode): DenseSettings {
+  const fused = attrs.has("activation");
+  return {
+    transposeA: attrs.bool("transpose_a"),
+    transposeB: attrs.bool("transpose_b"),
+    activation: fused ? (attrs.string("activation") as Activation) : "linear",
+    alpha: fused ? attrs.float("alpha") : 0,
+  };
+}
+
+const matMulRow: OpRow = {
+  op: "MatMul",
+  host: (node) => {
+    const settings = settingsOf(node);
+    if (node.inputTypes[0] === "float") return denseHost(settings);
+    return ([a, b]) => {
+      checkMatrices(a!.shape, b!.shape);
+      return matMul(a!, b!, settings.transposeA, settings.transposeB);
+    };
+  },
+  device: { work: denseWork, build: (node) => denseDevice(settingsOf(node)) },
+};
+
+/** fuse.ts が作る、MatMul + 偏り + 活性化。float だけ。 */
+const dense: OpRow = {
+  op: "_Dense",
+  host: (node) => denseHost(settingsOf(node)),
+  device: {
+    anyDType: true,
+    work: denseWork,
+    build: (node) => {
+      const settings = settingsOf(node);
+      return onWasm.has(settings.activation) ? denseDevice(settings) : undefined;
+    },
+  },
+};
+
+/**
+ * 行列積をデバイスで。b が 1 枚なら a の先頭の軸を行に畳み、XNNPACK の速い道に乗せる。空の行列は扱わない。
+ *
+ * @returns 形 [...batch, rows, columns]。
+ */
+export function matMulOnDevice(
+  device: Device,
+  a: DeviceTensor,
+  b: DeviceTensor,
+  transposeA: boolean,
+  transposeB: boolean,
+): DeviceTensor {
+  const { rows, columns } = productOf(a.shape, b.shape, transposeA, transposeB);
+  const batch = batchOf(a.shape, b.shape);
+  const attrs = { transposeA, transposeB, activation: "linear" };
+  const shape = [...batch, rows, columns];
+  const [bRows, bColumns] = [b.shape.at(-2)!, b.shape.at(-1)!];
+  if (sizeOf(b.shape.slice(0, -2)) === 1) {
+    const inner = a.shape.at(-1)!;
+    const flat = transposeA
+      ? [sizeOf(a.shape.slice(0, -2)), a.shape.at(-2)!, inner]
+      : [1, sizeOf(a.shape.slice(0, -1)), inner];
+    const kernel = flat[0] === 1 ? "_FusedMatMul" : "BatchMatMul";
+    const operands = { a: viewOf(a, flat), b: viewOf(b, [1, bRows, bColumns]) };
+    return device.reshape(device.call(kernel, operands, attrs), shape);
+  }
+  const count = sizeOf(batch);
+  const operands = {
+    a: viewOf(spread(a, batch, device), [count, a.shape.at(-2)!, a.shape.at(-1)!]),
+    b: viewOf(spread(b, batch, device), [count, bRows, bColumns]),
+  };
+  return device.reshape(device.call("BatchMatMul", operands, attrs), shape);
+}
+
+/** ブロードキャスト後の先頭の軸。 @throws INVALID_ARGUMENT 行列でない、または合わない。 */
+function batchOf(a: Shape, b: Shape): number[] {
+  const batch = broadcastShapes(a.slice(0, -2), b.slice(0, -2));
+  if (batch !== undefined) return batch;
+  throw invalidArgument(
+    `In[0] and In[1] must have compatible batch dimensions: ${formatShape(a)} vs. ${formatShape(b)}`,
+  );
+}
+
+function checkRanks(a: Shape, b: Shape): void {
+  if (a.length < 2 || b.length < 2) {
+    throw invalidArgument(`In[0] and In[1] ndims must be >= 2: ${a.length} and ${b.length}`);
+  }
+}
+
+const batchDevice =
+  (transposeA: boolean, transposeB: boolean): DeviceKernel =>
+  (inputs, device) => {
+    const [a, b] = [inputs.shape(0), inputs.shape(1)];
+    checkRanks(a, b);
+    // 空の行列は XNNPACK が受け付けない。
+    if (sizeOf(a) === 0 || sizeOf(b) === 0) {
+      return matMul(inputs.host(0), inputs.host(1), transposeA, transposeB);
+    }
+    return matMulOnDevice(device, inputs.device(0), inputs.device(1), transposeA, transposeB);
+  };
+
+/** 先頭の軸を `batch` に広げる。同じなら写さない。 */
+function spread(from: DeviceTensor, batch: Shape, device: Device): DeviceTensor {
+  const own = from.shape.slice(0, -2);
+  if (sizeOf(own) === sizeOf(batch)) return from;
+  const padded = [...new Array<number>(batch.length - own.length).fill(1), ...own];
+  const reps = [...batch.map((dim, i) => (padded[i] === dim ? 1 : dim)), 1, 1];
+  return device.call("Tile", { x: viewOf(from, [...padded, ...from.shape.slice(-2)]) }, { reps });
+}
+
+const batchRow = (op: string): OpRow => {
+  const build = (node: OpNode): [boolean, boolean] => [node.attrs.bool("adj_x"), node.attrs.bool("adj_y")];
+  const device: DeviceRow = {
+    work: denseWork,
+    build: (node) =>
+      node.inputTypes.every((dtype) => dtype === "float") ? batchDevice(...build(node)) : undefined,
+  };
+  return {
+    op,
+    host: (node) => {
+      const [adjX, adjY] = build(node);
+      return ([a, b]) => matMul(a!, b!, adjX, adjY);
+    },
+    device,
+  };
+};
+
+/**
+ * 行列積。
+ *
+ * @see tensorflow/core/kernels/matmul_op_impl.h
+ */
+export const matmulOps: readonly OpRow[] = [
+  matMulRow,
+  dense,
+  batchRow("BatchMatMul"),
+  batchRow("BatchMatMulV2"),
+  batchRow("BatchMatMulV3"),
+];
