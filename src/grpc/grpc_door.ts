@@ -1,4 +1,4 @@
-import { constants, type ServerHttp2Session } from "node:http2";
+import { constants } from "node:http2";
 import { type ConnectionInjector, Server, ServerCredentials } from "@grpc/grpc-js";
 import type { Host } from "../base/host.ts";
 import { invalidArgument } from "../base/status.ts";
@@ -8,6 +8,7 @@ import type { ModelService } from "../service/model_service.ts";
 import type { PredictionService } from "../service/prediction_service.ts";
 import type { ChannelArguments } from "./channel_arguments.ts";
 import { healthRpcs } from "./health_rpc.ts";
+import { openSessions, sanitizeTimeouts } from "./http2_internals.ts";
 import { type GrpcAddress, type GrpcTls, Listener } from "./listener.ts";
 import { modelRpcs } from "./model_rpc.ts";
 import { predictionRpcs } from "./prediction_rpc.ts";
@@ -47,6 +48,7 @@ export class GrpcDoor implements Door {
     this.#server = new Server(options.channelArguments.serverOptions);
     // TLS は待ち受けの側で終わっているので、ここに届くのは平文の流れだけ。
     this.#injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
+    sanitizeTimeouts(this.#server);
     const closing = this.#closing.signal;
     const rpcs = [
       ...predictionRpcs(host, services.prediction, options),
@@ -97,7 +99,7 @@ export class GrpcDoor implements Door {
    */
   async #announce(): Promise<void> {
     await Promise.all(
-      sessionsOf(this.#server).map(
+      openSessions(this.#server).map(
         (session) =>
           new Promise<void>((resolve) => {
             session.once("close", () => resolve());
@@ -111,13 +113,3 @@ export class GrpcDoor implements Door {
 
 /** まだどの流れも断らない GOAWAY に書く番号。 @see https://www.rfc-editor.org/rfc/rfc9113#section-6.8 */
 const LAST_STREAM_ID = 2 ** 31 - 1;
-
-/** grpc-js は今ある接続を外に見せないので、版を固定したうえで中を見る。形が違えば空。 */
-function sessionsOf(server: Server): readonly ServerHttp2Session[] {
-  const { http2Servers } = server as unknown as {
-    readonly http2Servers?: ReadonlyMap<unknown, { readonly sessions: ReadonlySet<ServerHttp2Session> }>;
-  };
-  return [...(http2Servers?.values() ?? [])]
-    .flatMap(({ sessions }) => [...sessions])
-    .filter((session) => !session.closed && !session.destroyed);
-}

@@ -58,6 +58,7 @@ class UnaryContext implements CallContext {
   readonly deadlineMs: number | undefined;
   readonly #call: ServerUnaryCall<unknown, unknown>;
   #controller: AbortController | undefined;
+  #finished = false;
 
   constructor(call: ServerUnaryCall<unknown, unknown>, clock: Clock) {
     this.#call = call;
@@ -70,9 +71,14 @@ class UnaryContext implements CallContext {
       const controller = new AbortController();
       this.#controller = controller;
       if (this.#call.cancelled) controller.abort();
-      else this.#call.once("cancelled", () => controller.abort());
+      else this.#call.once("cancelled", () => this.#finished || controller.abort());
     }
     return this.#controller.signal;
+  }
+
+  /** grpc-js は無事に終わった呼び出しにも cancelled を出すので、答えた後のものは聞かない。 */
+  finish(): void {
+    this.#finished = true;
   }
 }
 
@@ -88,11 +94,19 @@ export function unary<In, Out>(
   handle: (request: In, context: CallContext) => Out | Promise<Out>,
 ): Rpc {
   const serve = (call: ServerUnaryCall<In, Out>, respond: sendUnaryData<Out>): void => {
-    const fail = (thrown: unknown): void => respond(toGrpcStatus(thrown));
+    const context = new UnaryContext(call, clock);
+    const succeed = (value: Out): void => {
+      context.finish();
+      respond(null, value);
+    };
+    const fail = (thrown: unknown): void => {
+      context.finish();
+      respond(toGrpcStatus(thrown));
+    };
     try {
-      const reply = handle(call.request, new UnaryContext(call, clock));
-      if (reply instanceof Promise) reply.then((value) => respond(null, value), fail);
-      else respond(null, reply);
+      const reply = handle(call.request, context);
+      if (reply instanceof Promise) reply.then(succeed, fail);
+      else succeed(reply);
     } catch (thrown) {
       fail(thrown);
     }

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { connect, type IncomingHttpHeaders } from "node:http2";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -372,6 +373,29 @@ describe("deadlines and cancellation", () => {
     expect(await failureOf(caller.predict({ name: "m" }, inputs))).toStartWith("DEADLINE_EXCEEDED: ");
     await stopped;
   });
+
+  test.each(["99999999H", "2592000S", "600000M", "2592000000m"])(
+    "a time-out of %s is as good as none",
+    async (timeout) => {
+      // grpc-js の客は長い期限を自分で縮めるので、ヘッダーを直に書く。
+      const session = connect(`http://${server.targets[0]}`);
+      const stream = session.request({
+        ":method": "POST",
+        ":path": "/grpc.health.v1.Health/Check",
+        "content-type": "application/grpc",
+        te: "trailers",
+        "grpc-timeout": timeout,
+      });
+      const trailers = new Promise<IncomingHttpHeaders>((resolve) => {
+        stream.on("response", (headers) => headers["grpc-status"] !== undefined && resolve(headers));
+        stream.on("trailers", resolve);
+      });
+      stream.resume();
+      stream.end(Uint8Array.of(0, 0, 0, 0, 0));
+      expect(await trailers).toMatchObject({ "grpc-status": "0" });
+      session.close();
+    },
+  );
 
   test("a client that gives up before the start sends nothing", async () => {
     expect(
