@@ -1,3 +1,4 @@
+import { bincountOps } from "./bincount.ts";
 import { castOps } from "./cast.ts";
 import { controlOps } from "./control.ts";
 import { decodeCsvOps } from "./decode_csv.ts";
@@ -13,6 +14,7 @@ import { parseSequenceExampleOps } from "./parse_sequence_example.ts";
 import { reduceOps } from "./reduce.ts";
 import { regexOps } from "./regex.ts";
 import type { OpRow } from "./registry.ts";
+import { segmentOps } from "./segment.ts";
 import { selectOps } from "./select.ts";
 import { shapeOps } from "./shape.ts";
 import { sliceOps } from "./slice.ts";
@@ -53,6 +55,8 @@ const families: readonly (readonly OpRow[])[] = [
   tensorArrayOps,
   parseExampleOps,
   parseSequenceExampleOps,
+  segmentOps,
+  bincountOps,
 ];
 
 function merge(): ReadonlyMap<string, OpRow> {
