@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { connect, type IncomingHttpHeaders } from "node:http2";
+import { connect } from "node:http2";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -374,28 +374,39 @@ describe("deadlines and cancellation", () => {
     await stopped;
   });
 
-  test.each(["99999999H", "2592000S", "600000M", "2592000000m"])(
-    "a time-out of %s is as good as none",
-    async (timeout) => {
-      // grpc-js の客は長い期限を自分で縮めるので、ヘッダーを直に書く。
-      const session = connect(`http://${server.targets[0]}`);
-      const stream = session.request({
-        ":method": "POST",
-        ":path": "/grpc.health.v1.Health/Check",
-        "content-type": "application/grpc",
-        te: "trailers",
-        "grpc-timeout": timeout,
-      });
-      const trailers = new Promise<IncomingHttpHeaders>((resolve) => {
-        stream.on("response", (headers) => headers["grpc-status"] !== undefined && resolve(headers));
-        stream.on("trailers", resolve);
-      });
-      stream.resume();
-      stream.end(Uint8Array.of(0, 0, 0, 0, 0));
-      expect(await trailers).toMatchObject({ "grpc-status": "0" });
-      session.close();
-    },
-  );
+  test.each([
+    ["10S", "number"],
+    ["99999999H", "undefined"],
+    ["2592000S", "undefined"],
+    ["600000M", "undefined"],
+  ])("a grpc-timeout of %s gives the model a deadline of type %s", async (timeout, expected) => {
+    const one = signature("serving_default", { x: info("x:0", "float") }, { y: info("y:0", "float") });
+    const seen: unknown[] = [];
+    const servable = new FakeServable({ name: "m", version: 1n }, [one], (feeds, { deadlineMs }) => {
+      seen.push(typeof deadlineMs);
+      return new Map([["y:0", feeds.get("x:0")!]]);
+    });
+    await using other = await startGrpc({ servables: [servable] });
+    // grpc-js の客は長い期限を自分で縮めるので、ヘッダーを直に書く。
+    const session = connect(`http://${other.targets[0]}`);
+    const stream = session.request({
+      ":method": "POST",
+      ":path": "/tensorflow.serving.PredictionService/Predict",
+      "content-type": "application/grpc",
+      te: "trailers",
+      "grpc-timeout": timeout,
+    });
+    const closed = new Promise((resolve) => stream.on("close", resolve));
+    stream.resume();
+    const message = toBinary(
+      predict.input,
+      create(predict.input, { modelSpec: { name: "m" }, inputs: { x: { dtype: 1, floatVal: [1] } } }),
+    );
+    stream.end(Uint8Array.of(0, 0, 0, 0, message.length, ...message));
+    await closed;
+    expect(seen).toEqual([expected]);
+    session.close();
+  });
 
   test("a client that gives up before the start sends nothing", async () => {
     expect(
