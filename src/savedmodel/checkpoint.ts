@@ -1,5 +1,5 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { dataLoss, invalidArgument, notFound, StatusError, unimplemented } from "../base/status.ts";
+import { dataLoss, invalidArgument, notFound, type StatusError, unimplemented } from "../base/status.ts";
 import {
   type BundleEntryProto,
   BundleEntryProtoSchema,
@@ -12,7 +12,7 @@ import { bytesOfTensor, tensorFromBytes } from "../tensor/tensor_bytes.ts";
 import { shapeFromProto } from "../tensor/tensor_proto.ts";
 import { crc32c, maskCrc } from "./crc32c.ts";
 import { compareBytes, MAX_TABLE_BYTES, readTable, writeTable } from "./sstable.ts";
-import { READ_CHUNK_BYTES, type Storage, type StorageFile } from "./storage.ts";
+import { inFile, READ_CHUNK_BYTES, type Storage, type StorageFile } from "./storage.ts";
 import {
   type Block,
   BlockAssembler,
@@ -334,16 +334,6 @@ function parse<M>(body: () => M, what: string): M {
     return body();
   } catch (thrown) {
     throw dataLoss(`Checkpoint entry ${what} is not a valid protobuf`, thrown);
-  }
-}
-
-/** 壊れ方の説明の前に、どのファイルかを付ける。 */
-function inFile<T>(path: string, body: () => T): T {
-  try {
-    return body();
-  } catch (thrown) {
-    const status = StatusError.from(thrown);
-    throw new StatusError(status.code, `${path}; ${status.message}`, status.cause);
   }
 }
 

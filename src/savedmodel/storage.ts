@@ -7,7 +7,7 @@ import {
   notFound,
   permissionDenied,
   resourceExhausted,
-  type StatusError,
+  StatusError,
   unknown,
 } from "../base/status.ts";
 
@@ -227,6 +227,16 @@ export async function resolveInside(storage: Storage, directory: string, relativ
 
 function isInside(relative: string): boolean {
   return relative !== ".." && !relative.startsWith("../");
+}
+
+/** 中で起きた失敗の文面の前に、どのファイルかを付ける。 */
+export function inFile<T>(path: string, body: () => T): T {
+  try {
+    return body();
+  } catch (thrown) {
+    const status = StatusError.from(thrown);
+    throw new StatusError(status.code, `${path}; ${status.message}`, status.cause);
+  }
 }
 
 function checkSize(path: string, bytes: number, maxBytes: number): void {
