@@ -1,5 +1,5 @@
 import type { Host } from "../base/host.ts";
-import { notFound, StatusError, unimplemented } from "../base/status.ts";
+import { StatusError } from "../base/status.ts";
 import type { Batching, Prepare } from "../batching/batching_run.ts";
 import type { Loader } from "../core/loader.ts";
 import type { ServableId } from "../core/servable_id.ts";
@@ -48,8 +48,7 @@ export class SavedModelLoader implements Loader<ModelServable> {
   }
 
   /**
-   * @throws NOT_FOUND SavedModel が無い。
-   * @throws UNIMPLEMENTED 古い形式、または実行できる signature が 1 つも無い。
+   * @throws UNIMPLEMENTED 実行できる signature が 1 つも無い。
    * @throws 読み込み、まとめ方の設定、慣らし運転の失敗。
    */
   async load(signal: AbortSignal): Promise<ModelServable> {
@@ -75,7 +74,6 @@ export class SavedModelLoader implements Loader<ModelServable> {
     const { open, coat, storage, warmup } = this.#options;
     const { clock, log } = this.#host;
     log.info(`Reading SavedModel from: ${this.#directory}`);
-    await this.#checkDirectory();
     const opened = await open(this.#directory, signal);
     this.#release = () => opened.dispose();
     const batching = await coat(this.#directory, opened);
@@ -98,17 +96,6 @@ export class SavedModelLoader implements Loader<ModelServable> {
       ms: Math.round(clock.monotonicMs() - startMs),
     });
     return servable;
-  }
-
-  async #checkDirectory(): Promise<void> {
-    const { storage } = this.#options;
-    const has = (name: string): Promise<boolean> => storage.exists(`${this.#directory}/${name}`);
-    if ((await has("saved_model.pb")) || (await has("saved_model.pbtxt"))) return;
-    if (await has("export.meta")) throw unimplemented("Session Bundle is deprecated and removed.");
-    throw notFound(
-      "Specified file path does not appear to contain a SavedModel bundle (should have a file called " +
-        `\`saved_model.pb\`)\nSpecified file path: ${this.#directory}`,
-    );
   }
 
   /**

@@ -17,7 +17,7 @@ const signature = (key: string, outputs: readonly string[]): Signature => ({
 
 function setUp(
   signatures: readonly Signature[] = [signature("serving_default", ["y:0"])],
-  files: Record<string, string> = { "/m/1/saved_model.pb": "" },
+  files: Record<string, string> = {},
   options: Partial<SavedModelLoaderOptions> = {},
 ) {
   const host = new FakeHost();
@@ -76,17 +76,6 @@ describe("load()", () => {
     ]);
   });
 
-  test.each([
-    [
-      {},
-      "NOT_FOUND: Specified file path does not appear to contain a SavedModel bundle (should have a file called `saved_model.pb`)\nSpecified file path: /m/1",
-    ],
-    [{ "/m/1/export.meta": "" }, "UNIMPLEMENTED: Session Bundle is deprecated and removed."],
-    [{ "/m/1/saved_model.pbtxt": "" }, "m/1 serving_default"],
-  ] as [Record<string, string>, string][])("of a directory with %j", async (files, expected) => {
-    expect(await setUp(undefined, files).load()).toBe(expected);
-  });
-
   test("serves the signatures it can", async () => {
     const { host, load } = setUp([signature("a", ["bad:0"]), signature("b", ["y:0"])]);
     expect(await load()).toBe("m/1 a,b");
@@ -121,7 +110,6 @@ describe("load()", () => {
     const { events, load } = setUp(
       undefined,
       {
-        "/m/1/saved_model.pb": "",
         "/m/1/assets.extra/tf_serving_warmup_requests": "not a tfrecord at all",
       },
       {
