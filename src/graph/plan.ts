@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf";
-import { invalidArgument, StatusError, unimplemented } from "../base/status.ts";
+import { Code, invalidArgument, StatusError, unimplemented } from "../base/status.ts";
 import { AttrValueSchema } from "../gen/tensorflow/core/framework/attr_value_pb.ts";
 import { DataType } from "../gen/tensorflow/core/framework/types_pb.ts";
 import { byteWidth } from "../tensor/dtype.ts";
@@ -31,6 +31,9 @@ const DEVICE_WORK = 16_384;
 /** 畳み込みの結果がこれより大きく、かつ入力の 2 倍を超えるなら、畳み込まずに毎回計算する。 */
 const MAX_FOLDED_GROWTH_BYTES = 16 * 2 ** 20;
 
+/** 走れない理由として並べる数。 */
+const MAX_FAILURES = 8;
+
 /** 計画が頼るもの。モデル 1 版に 1 つ。 */
 export interface PlanContext {
   readonly library: FunctionLibrary;
@@ -38,6 +41,10 @@ export interface PlanContext {
   /** どの signature からも書き込まれない変数か。 */
   isFrozen(variable: Variable): boolean;
   device(): WasmDevice | undefined;
+  /** 計画の間で分け合う、畳み込みの結果。 */
+  readonly folded: Map<FlatNode, readonly Value[]>;
+  /** 定数を覚えておく。閉じるときにデバイスの写しを手放すため。 */
+  keep(value: Value): void;
 }
 
 /** 何を計画するか。 */
@@ -147,7 +154,7 @@ class PlanBuilder {
   #node(flat: FlatNode): PlanNode {
     const known = this.#nodes.get(flat);
     if (known !== undefined) return known;
-    const node = new PlanNode(flat.name, flat.op, flat.attrs, flat.definition, flat.callers);
+    const node = new PlanNode(flat.name, flat.op, flat.attrs, flat.definition, flat.callers, flat);
     this.#nodes.set(flat, node);
     this.#queue.push({ flat, node });
     if (frameOps.has(flat.op)) this.hasFrames = true;
@@ -317,8 +324,12 @@ class PlanBuilder {
       return;
     }
     if (row.raw !== undefined && row.foldable !== true) return;
-    const outputs = this.#evaluate(node, row, inputs);
-    if (outputs !== undefined) node.constants = outputs.map((value) => value.retain());
+    const { folded } = this.#context;
+    const outputs = (node.flat && folded.get(node.flat)) ?? this.#evaluate(node, row, inputs);
+    if (outputs === undefined) return;
+    node.constants = outputs;
+    if (node.flat === undefined || folded.has(node.flat)) return;
+    folded.set(node.flat, outputs);
   }
 
   #evaluate(node: PlanNode, row: OpRow, inputs: readonly Value[]): readonly Value[] | undefined {
@@ -335,7 +346,8 @@ class PlanBuilder {
       });
       const outputs = out instanceof Value ? [out] : out;
       const grown = bytesOf(outputs);
-      return grown > MAX_FOLDED_GROWTH_BYTES && grown > 2 * bytesOf(inputs) ? undefined : outputs;
+      if (grown > MAX_FOLDED_GROWTH_BYTES && grown > 2 * bytesOf(inputs)) return undefined;
+      return outputs.map((value) => value.retain());
     } catch (thrown) {
       // 入力の悪さや未対応の属性は、その演算が本当に要るときに、実行か組み立ての失敗として現れる。
       if (thrown instanceof StatusError) return undefined;
@@ -408,8 +420,25 @@ class PlanBuilder {
     return row.anyDType === true || types.includes("float") ? onDevice : undefined;
   }
 
-  #describe(node: PlanNode, kernel: Kernel): void {
-    this.#descriptions.push({ node: node.name, op: node.op, kernel: kernel.place });
+  /** 全部のノードのカーネルを選ぶ。選べないものがあれば、まとめて言う。 */
+  #kernels(nodes: readonly PlanNode[]): Map<PlanNode, Chosen> {
+    const chosen = new Map<PlanNode, Chosen>();
+    const failures: StatusError[] = [];
+    for (const node of nodes) {
+      try {
+        const found = this.#kernel(node);
+        this.#descriptions.push({ node: node.name, op: node.op, kernel: found.kernel.place });
+        chosen.set(node, found);
+      } catch (thrown) {
+        if (!(thrown instanceof StatusError) || thrown.code !== Code.UNIMPLEMENTED) throw thrown;
+        failures.push(thrown);
+      }
+    }
+    const [first] = failures;
+    if (first === undefined) return chosen;
+    const texts = [...new Set(failures.map(({ message }) => message))];
+    const rest = texts.length > MAX_FAILURES ? `; and ${texts.length - MAX_FAILURES} more` : "";
+    throw unimplemented(texts.slice(0, MAX_FAILURES).join("; ") + rest, first.cause);
   }
 
   #linear(order: readonly PlanNode[]): Subgraph {
@@ -422,6 +451,7 @@ class PlanBuilder {
         let slot = constants.get(value);
         if (slot === undefined) {
           slot = template.push(value) - 1;
+          this.#context.keep(value);
           constants.set(value, slot);
         }
         return slot;
@@ -434,11 +464,8 @@ class PlanBuilder {
     const working = order.filter(
       (node) => node.constants === undefined && node.feed === undefined && node.op !== "NoOp",
     );
-    const built = working.map((node) => {
-      const chosen = this.#kernel(node);
-      this.#describe(node, chosen.kernel);
-      return { ...chosen, node, inputs: node.inputs.map(slotOf) };
-    });
+    const chosen = this.#kernels(working);
+    const built = working.map((node) => ({ ...chosen.get(node)!, node, inputs: node.inputs.map(slotOf) }));
     const fetches = this.#fetches.map(slotOf);
     const feeds = this.#feeds.map((feed) => slots.get(feed)?.[0] ?? -1);
     this.#collectDeviceConstants(built, template, fetches);
@@ -490,13 +517,11 @@ class PlanBuilder {
   }
 
   #dataflow(order: readonly PlanNode[]): Subgraph {
-    const kernels = new Map<PlanNode, Kernel>();
-    for (const node of order) {
-      if (node.constants !== undefined || node.feed !== undefined || frameOps.has(node.op)) continue;
-      const { kernel } = this.#kernel(node);
-      this.#describe(node, kernel);
-      kernels.set(node, kernel);
-    }
+    const working = order.filter(
+      (node) => node.constants === undefined && node.feed === undefined && !frameOps.has(node.op),
+    );
+    const kernels = new Map([...this.#kernels(working)].map(([node, { kernel }]) => [node, kernel]));
+    for (const { constants } of order) constants?.forEach((value) => void this.#context.keep(value));
     return new DataflowExecutor(order, kernels, this.#feeds, this.#fetches);
   }
 }

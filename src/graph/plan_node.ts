@@ -2,7 +2,7 @@ import type { DType } from "../tensor/dtype.ts";
 import { dtypeOfWire } from "../tensor/dtype.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { NodeAttrs } from "./attrs.ts";
-import { wireTypesOf } from "./flatten.ts";
+import { type FlatNode, wireTypesOf } from "./flatten.ts";
 import type { OpDefinition } from "./op_defs.ts";
 import type { OpNode, SessionState, Subgraph } from "./ops/registry.ts";
 import type { Device, Value } from "./value.ts";
@@ -28,6 +28,8 @@ export class PlanNode {
     public attrs: NodeAttrs,
     public definition: OpDefinition | undefined,
     readonly callers: readonly string[],
+    /** 元のノード。計画が作ったものには無い。 */
+    readonly flat?: FlatNode,
   ) {}
 
   /** 出力ごとの型(ワイヤの番号)。 */

@@ -24,9 +24,9 @@ function activate(x: number, kind: number, alpha: number): number {
   switch (kind) {
     case 1:
       // NaN は NaN のまま通す。
-      return x < 0 ? 0 : x;
+      return Math.max(x, 0);
     case 2:
-      return x < 0 ? 0 : x > 6 ? 6 : x;
+      return Math.min(Math.max(x, 0), 6);
     case 3:
       return x < 0 ? Math.expm1(x) : x;
     case 4:

@@ -135,25 +135,46 @@ function show(row: Tensor["data"]): string {
   return item instanceof Uint8Array ? decodeText(item) : String(item);
 }
 
-/** 表を作る演算の行。 */
-const create =
-  (writable: boolean, anonymous = false) =>
+/** 表を作るノードの、作り方。 */
+function describeTable(node: TableNode, writable: boolean): () => LookupTable {
+  const { attrs } = node;
+  const keyDType = attrs.dtype("key_dtype");
+  const valueDType = attrs.dtype("value_dtype");
+  if (keyDType === undefined || valueDType === undefined) {
+    throw unimplemented(`${node.op} with resource or variant elements is not supported`);
+  }
+  const valueShape = attrs.has("value_shape") ? (attrs.shape("value_shape") ?? []) : [];
+  return () => new LookupTable(keyDType, valueDType, valueShape, writable);
+}
+
+type TableNode = Pick<OpNode, "name" | "op" | "attrs" | "session">;
+
+/** ノードが指す表。`shared_name` が同じなら同じもの。 */
+function sharedTable(node: TableNode, writable: boolean): LookupTable {
+  const { attrs, session } = node;
+  const key = `table/${attrs.string("container")}/${attrs.string("shared_name") || node.name}`;
+  return session.resource(key, describeTable(node, writable));
+}
+
+/** チェックポイントにある中身で表を置き換える。 */
+export function importTable(node: TableNode, keys: Tensor, values: Tensor): void {
+  const table = sharedTable(node, true);
+  table.clear();
+  insertAll(table, keys, values);
+}
+
+const shared =
+  (writable: boolean) =>
   (node: OpNode): RawKernel => {
-    const { attrs } = node;
-    const keyDType = attrs.dtype("key_dtype");
-    const valueDType = attrs.dtype("value_dtype");
-    if (keyDType === undefined || valueDType === undefined) {
-      throw unimplemented(`${node.op} with resource or variant elements is not supported`);
-    }
-    if (attrs.has("key_shape") && (attrs.shape("key_shape")?.length ?? 0) > 0) {
-      throw unimplemented(`${node.op} with non-scalar keys is not supported`);
-    }
-    const valueShape = attrs.has("value_shape") ? (attrs.shape("value_shape") ?? []) : [];
-    const make = (): LookupTable => new LookupTable(keyDType, valueDType, valueShape, writable);
-    if (anonymous) return () => Value.ofObject(make());
-    const key = `table/${attrs.string("container")}/${attrs.string("shared_name") || node.name}`;
-    const value = Value.ofObject(node.session.resource(key, make));
+    const value = Value.ofObject(sharedTable(node, writable));
     return () => value;
+  };
+
+const anonymous =
+  (writable: boolean) =>
+  (node: OpNode): RawKernel => {
+    const make = describeTable(node, writable);
+    return () => Value.ofObject(make());
   };
 
 const find =
@@ -335,7 +356,7 @@ const both = (op: string, row: Omit<OpRow, "op">): OpRow[] => [
   { op: `${op}V2`, ...row },
 ];
 
-/** checkpoint から書き戻される表。session.ts が読み込みのときに使う。 */
+/** 中身を丸ごと置き換える演算。書き戻しの手順の中にあれば、表の中身はチェックポイントにある。 */
 export const tableImportOps: ReadonlySet<string> = new Set(["LookupTableImport", "LookupTableImportV2"]);
 
 /**
@@ -344,12 +365,12 @@ export const tableImportOps: ReadonlySet<string> = new Set(["LookupTableImport",
  * @see tensorflow/core/kernels/lookup_table_op.cc
  */
 export const tableOps: readonly OpRow[] = [
-  ...both("HashTable", { foldable: true, raw: create(false) }),
-  ...both("MutableHashTable", { foldable: true, raw: create(true) }),
-  ...both("MutableHashTableOfTensors", { foldable: true, raw: create(true) }),
-  { op: "AnonymousHashTable", raw: create(false, true) },
-  { op: "AnonymousMutableHashTable", raw: create(true, true) },
-  { op: "AnonymousMutableHashTableOfTensors", raw: create(true, true) },
+  ...both("HashTable", { foldable: true, raw: shared(false) }),
+  ...both("MutableHashTable", { foldable: true, raw: shared(true) }),
+  ...both("MutableHashTableOfTensors", { foldable: true, raw: shared(true) }),
+  { op: "AnonymousHashTable", raw: anonymous(false) },
+  { op: "AnonymousMutableHashTable", raw: anonymous(true) },
+  { op: "AnonymousMutableHashTableOfTensors", raw: anonymous(true) },
   ...both("InitializeTable", { stateful: true, raw: initialize }),
   ...both("InitializeTableFromTextFile", { stateful: true, raw: initializeFromFile }),
   ...both("LookupTableFind", { raw: find }),

@@ -4,7 +4,7 @@ import { type Shape, type Tensor, tensor } from "../../tensor/tensor.ts";
 import { type Device, EngineObject, Value } from "../value.ts";
 import { isBig, zipBigs, zipNumbers } from "./elementwise.ts";
 import { formatShape } from "./kernel_util.ts";
-import type { OpNode, OpRow, RawKernel } from "./registry.ts";
+import type { OpNode, OpRow, RawKernel, SessionState } from "./registry.ts";
 
 /** 変数 1 つ。モデル 1 版の間だけ生きる。 */
 export class Variable extends EngineObject {
@@ -55,21 +55,19 @@ export class Variable extends EngineObject {
   }
 }
 
-const variableOf = (value: Value | undefined): Variable => value!.objectOf(Variable);
+const cellOf = (value: Value | undefined): Variable => value!.objectOf(Variable);
 
-/** ノードが指す変数。`shared_name` が同じなら同じもの。 */
-export function variableKey(node: Pick<OpNode, "name" | "attrs">): string {
-  return `variable/${node.attrs.string("container")}/${node.attrs.string("shared_name") || node.name}`;
+/** 変数を作るノードが指す変数。`shared_name` が同じなら同じもの。 */
+export function variableOf(node: Pick<OpNode, "name" | "attrs">, session: SessionState): Variable {
+  const { attrs } = node;
+  const name = attrs.string("shared_name") || node.name;
+  const key = `variable/${attrs.string("container")}/${name}`;
+  return session.resource(key, () => new Variable(name, attrs.dtype("dtype"), attrs.shape("shape")));
 }
 
 /** 変数を作る演算の行。値は計画時に決まる定数(resource)。 */
 const handle = (node: OpNode): RawKernel => {
-  const { attrs } = node;
-  const variable = node.session.resource(
-    variableKey(node),
-    () => new Variable(attrs.string("shared_name") || node.name, attrs.dtype("dtype"), attrs.shape("shape")),
-  );
-  const value = Value.ofObject(variable);
+  const value = Value.ofObject(variableOf(node, node.session));
   return () => value;
 };
 
@@ -80,7 +78,7 @@ function fits(declared: Shape, given: Shape): boolean {
 const assign = (node: OpNode): RawKernel => {
   const validates = node.attrs.bool("validate_shape");
   return ([target, value], run) => {
-    const variable = variableOf(target);
+    const variable = cellOf(target);
     const { shape } = variable;
     if (validates && shape !== undefined && !fits(shape, value!.shape)) {
       throw invalidArgument(
@@ -95,7 +93,7 @@ const assign = (node: OpNode): RawKernel => {
 const assignResource = (node: OpNode): RawKernel => {
   const validates = node.attrs.bool("validate_shape");
   return ([target, value], run) => {
-    const variable = variableOf(target);
+    const variable = cellOf(target);
     const { shape } = variable;
     if (validates && shape !== undefined && !fits(shape, value!.shape)) {
       throw invalidArgument(
@@ -124,7 +122,7 @@ const update =
   (sign: 1 | -1, read: (variable: Variable) => Value, result: (target: Value) => Value | readonly Value[]) =>
   (): RawKernel =>
   ([target, delta], run) => {
-    const variable = variableOf(target);
+    const variable = cellOf(target);
     const next = accumulate(read(variable).tensor(run.device), delta!.tensor(run.device), sign);
     variable.assign(Value.ofTensor(next), run.device);
     return result(target!);
@@ -149,12 +147,12 @@ const scalarBool = (value: boolean): Value =>
 const isInitialized =
   (): RawKernel =>
   ([target]) =>
-    scalarBool(variableOf(target).value !== undefined);
+    scalarBool(cellOf(target).value !== undefined);
 
 const shapeOf = (node: OpNode): RawKernel => {
   const [dtype] = node.outputTypes;
   return ([target]) => {
-    const { shape } = variableOf(target).read();
+    const { shape } = cellOf(target).read();
     return Value.ofTensor(
       dtype === "int64"
         ? tensor("int64", [shape.length], BigInt64Array.from(shape, BigInt))
@@ -163,7 +161,7 @@ const shapeOf = (node: OpNode): RawKernel => {
   };
 };
 
-const readAll = (): RawKernel => (inputs) => inputs.map((input) => variableOf(input).read());
+const readAll = (): RawKernel => (inputs) => inputs.map((input) => cellOf(input).read());
 
 /**
  * 変数。resource 変数(TF2)と参照変数(TF1)の両方。参照の読み出しは計画が `_Deref` として差し込む。
@@ -180,7 +178,7 @@ export const variableOps: readonly OpRow[] = [
     raw:
       () =>
       ([target]) =>
-        variableOf(target).read(),
+        cellOf(target).read(),
   },
   { op: "_ReadVariablesOp", raw: readAll },
   {
@@ -188,7 +186,7 @@ export const variableOps: readonly OpRow[] = [
     raw:
       () =>
       ([target]) =>
-        variableOf(target).deref(),
+        cellOf(target).deref(),
   },
   { op: "Assign", stateful: true, raw: assign },
   { op: "AssignAdd", stateful: true, raw: updateRef(1) },
