@@ -1,10 +1,13 @@
 import type { DescField, DescMessage, MessageShape, Registry } from "@bufbuild/protobuf";
 import { ScalarType, toBinary } from "@bufbuild/protobuf";
 import { type ReflectMessage, reflect } from "@bufbuild/protobuf/reflect";
+import { emptyMessageBytes, MAX_DECODED_BYTES } from "./message_cost.ts";
 
 /** 入れ子の上限。悪意のある入力に呼び出しの深さを使い切らせない。 */
 const MAX_DEPTH = 256;
 const TAB_WIDTH = 8;
+/** スカラー 1 つの重さの見積もり。 */
+const VALUE_BYTES = 48;
 
 /** text 形式の読み取りの失敗。`message` は位置を含まない(C++ のログは `行:桁: 説明`)。 */
 export class TextProtoError extends Error {
@@ -26,6 +29,7 @@ export class TextProtoError extends Error {
  * (運用者が見るのは TF Serving のログと同じ 1 行であるべきなので)。知らないフィールドはエラー。
  *
  * @param registry `Any` の `[type.googleapis.com/x.Y] { … }` で使う型。
+ * @param maxDecodedBytes 結果の大きさの見積もりの上限。
  * @throws {@link TextProtoError} 最初の誤り。
  * @see google/protobuf/text_format.cc, io/tokenizer.cc
  * @see https://protobuf.dev/reference/protobuf/textformat-spec/
@@ -34,10 +38,11 @@ export function parseTextProto<Desc extends DescMessage>(
   schema: Desc,
   text: string | Uint8Array,
   registry?: Registry,
+  maxDecodedBytes = MAX_DECODED_BYTES,
 ): MessageShape<Desc> {
   const bytes = typeof text === "string" ? new TextEncoder().encode(text) : text;
   const message = reflect(schema);
-  new Parser(new Lexer(bytes), registry).readAll(message);
+  new Parser(new Lexer(bytes), registry, maxDecodedBytes).readAll(message);
   return message.message as MessageShape<Desc>;
 }
 
@@ -301,12 +306,15 @@ const falseWords = new Set(["false", "False", "f"]);
 class Parser {
   readonly #lexer: Lexer;
   readonly #registry: Registry | undefined;
+  readonly #maxDecodedBytes: number;
   readonly #utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
   #depth = 0;
+  #decodedBytes = 0;
 
-  constructor(lexer: Lexer, registry: Registry | undefined) {
+  constructor(lexer: Lexer, registry: Registry | undefined, maxDecodedBytes: number) {
     this.#lexer = lexer;
     this.#registry = registry;
+    this.#maxDecodedBytes = maxDecodedBytes;
   }
 
   readAll(message: ReflectMessage): void {
@@ -368,6 +376,12 @@ class Parser {
   }
 
   #value(message: ReflectMessage, field: DescField): void {
+    this.#decodedBytes += field.message === undefined ? VALUE_BYTES : emptyMessageBytes(field.message);
+    if (this.#decodedBytes > this.#maxDecodedBytes) {
+      throw this.#lexer.error(
+        `Message is too large, it decodes to more than ${this.#maxDecodedBytes} bytes.`,
+      );
+    }
     switch (field.fieldKind) {
       case "message": {
         const inner = reflect(field.message);

@@ -1,59 +1,74 @@
 import { type DescField, type DescMessage, ScalarType } from "@bufbuild/protobuf";
+import { emptyMessageBytes, MAX_DECODED_BYTES } from "../base/message_cost.ts";
 import { dataLoss, resourceExhausted } from "../base/status.ts";
 
-/** 復号した結果に許す大きさの見積もり。数バイトのメッセージを並べただけのファイルに、メモリを使い切らせない。 */
-export const MAX_DECODED_BYTES = 768 * 2 ** 20;
 /** 入れ子の上限。protobuf の標準と同じ。 */
 const MAX_DEPTH = 100;
 
-/** JavaScript での 1 つあたりの重さ。実測を切り上げたもの。 */
-const MESSAGE_BYTES = 256;
+/** JavaScript での 1 つあたりの重さ。Bun での実測に合わせた。 */
+const MAP_ENTRY_BYTES = 256;
 const BIGINT_BYTES = 40;
 const NUMBER_BYTES = 8;
-const REFERENCE_BYTES = 96;
+const REFERENCE_BYTES = 48;
+
+const LENGTH_DELIMITED = 2;
+
+interface MessageCost {
+  readonly empty: number;
+  readonly fields: ReadonlyMap<number, FieldCost>;
+}
 
 interface FieldCost {
   readonly message: DescMessage | undefined;
+  readonly map: boolean;
   /** 1 つの値の重さ。 */
   readonly each: number;
   /** 詰めた形の 1 値のワイヤ上の最小バイト数。詰められないものは 0。 */
   readonly packedBytes: number;
 }
 
-const costs = new WeakMap<DescMessage, Map<number, FieldCost>>();
+const costs = new WeakMap<DescMessage, MessageCost>();
 
-function costsOf(desc: DescMessage): Map<number, FieldCost> {
+function costsOf(desc: DescMessage): MessageCost {
   let known = costs.get(desc);
   if (known === undefined) {
-    known = new Map(desc.fields.map((field) => [field.number, costOf(field)]));
+    known = {
+      empty: emptyMessageBytes(desc),
+      fields: new Map(desc.fields.map((field) => [field.number, costOf(field)])),
+    };
     costs.set(desc, known);
   }
   return known;
 }
 
 function costOf(field: DescField): FieldCost {
-  // 地図の 1 項目は、鍵と値を持つ物として数える。値がメッセージならその中も見る。
-  if (field.fieldKind === "map") return { message: undefined, each: MESSAGE_BYTES, packedBytes: 0 };
-  if (field.message !== undefined) return { message: field.message, each: MESSAGE_BYTES, packedBytes: 0 };
-  switch (field.scalar) {
+  const { message } = field;
+  if (field.fieldKind === "map") return { message, map: true, each: MAP_ENTRY_BYTES, packedBytes: 0 };
+  if (message !== undefined) return { message, map: false, each: 0, packedBytes: 0 };
+  const [each, packedBytes] = scalarCost(field.scalar);
+  return { message, map: false, each, packedBytes };
+}
+
+function scalarCost(scalar: ScalarType | undefined): readonly [number, number] {
+  switch (scalar) {
     case ScalarType.STRING:
     case ScalarType.BYTES:
-      return { message: undefined, each: REFERENCE_BYTES, packedBytes: 0 };
+      return [REFERENCE_BYTES, 0];
     case ScalarType.INT64:
     case ScalarType.UINT64:
     case ScalarType.SINT64:
-      return { message: undefined, each: BIGINT_BYTES, packedBytes: 1 };
+      return [BIGINT_BYTES, 1];
     case ScalarType.FIXED64:
     case ScalarType.SFIXED64:
-      return { message: undefined, each: BIGINT_BYTES, packedBytes: 8 };
+      return [BIGINT_BYTES, 8];
     case ScalarType.DOUBLE:
-      return { message: undefined, each: NUMBER_BYTES, packedBytes: 8 };
+      return [NUMBER_BYTES, 8];
     case ScalarType.FLOAT:
     case ScalarType.FIXED32:
     case ScalarType.SFIXED32:
-      return { message: undefined, each: NUMBER_BYTES, packedBytes: 4 };
+      return [NUMBER_BYTES, 4];
     default:
-      return { message: undefined, each: NUMBER_BYTES, packedBytes: 1 };
+      return [NUMBER_BYTES, 1];
   }
 }
 
@@ -79,37 +94,35 @@ class Walker {
 
   message(desc: DescMessage, end: number, depth: number): void {
     if (depth > MAX_DEPTH) throw dataLoss(`protobuf nests deeper than ${MAX_DEPTH}`);
-    const fields = costsOf(desc);
+    const { empty, fields } = costsOf(desc);
+    this.#charge(empty);
     while (this.#at < end) {
       const tag = this.#varint(end);
       const cost = fields.get(tag >>> 3);
       const length = this.#valueBytes(tag & 7, end);
-      if ((tag & 7) === 2 && cost !== undefined) {
-        const to = this.#at + length;
-        if (cost.message !== undefined) {
-          this.#charge(cost.each);
-          this.message(cost.message, to, depth + 1);
-        } else if (cost.packedBytes > 0) this.#charge((length / cost.packedBytes) * cost.each);
-        else if (cost.each === MESSAGE_BYTES) this.#mapEntry(desc, tag >>> 3, to, depth + 1);
-        else this.#charge(cost.each + length);
+      const to = this.#at + length;
+      if (cost === undefined) {
         this.#at = to;
         continue;
       }
-      if (cost !== undefined) this.#charge(cost.each);
-      this.#at += length;
+      if ((tag & 7) !== LENGTH_DELIMITED) this.#charge(cost.each);
+      else if (cost.map) this.#mapEntry(cost, to, depth + 1);
+      else if (cost.message !== undefined) this.message(cost.message, to, depth + 1);
+      else if (cost.packedBytes > 0) this.#charge((length / cost.packedBytes) * cost.each);
+      else this.#charge(cost.each + length);
+      this.#at = to;
     }
   }
 
-  #mapEntry(desc: DescMessage, number: number, end: number, depth: number): void {
-    this.#charge(MESSAGE_BYTES + REFERENCE_BYTES);
-    const field = desc.fields.find((candidate) => candidate.number === number);
-    const value = field?.fieldKind === "map" ? field.message : undefined;
+  /** 地図の 1 項目。鍵は 1、値は 2。 */
+  #mapEntry({ message, each }: FieldCost, end: number, depth: number): void {
+    this.#charge(each);
     while (this.#at < end) {
       const tag = this.#varint(end);
       const length = this.#valueBytes(tag & 7, end);
       const to = this.#at + length;
-      if (tag === ((2 << 3) | 2) && value !== undefined) this.message(value, to, depth + 1);
-      else if ((tag & 7) === 2) this.#charge(length);
+      if (tag === ((2 << 3) | LENGTH_DELIMITED) && message !== undefined) this.message(message, to, depth);
+      else if ((tag & 7) === LENGTH_DELIMITED) this.#charge(length);
       this.#at = to;
     }
   }
@@ -131,7 +144,7 @@ class Walker {
       this.#at = from;
     } else if (wireType === 1) length = 8;
     else if (wireType === 5) length = 4;
-    else if (wireType === 2) length = this.#varint(end);
+    else if (wireType === LENGTH_DELIMITED) length = this.#varint(end);
     // 群は TensorFlow のどのメッセージにも無い。
     else throw dataLoss(`protobuf has wire type ${wireType}`);
     if (length > end - this.#at) throw dataLoss("protobuf is truncated");

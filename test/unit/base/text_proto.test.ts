@@ -257,6 +257,16 @@ describe("parseTextProto() refuses, in the words and at the places of C++ TextFo
     ).toThrow("specified multiple times");
   });
 
+  test("a small text that would fill the memory", () => {
+    const text = `variant_val { ${"tensors{}".repeat(100)} }`;
+    expect(parseTextProto(TensorProtoSchema, text, undefined, 200_000).variantVal[0]?.tensors).toHaveLength(
+      100,
+    );
+    expect(() => parseTextProto(TensorProtoSchema, text, undefined, 100_000)).toThrow(
+      "Message is too large, it decodes to more than 100000 bytes.",
+    );
+  });
+
   test("bottomless nesting", () => {
     const text = "variant_val { tensors {".repeat(100_000);
     expect(() => parseTextProto(TensorProtoSchema, text)).toThrow("recursion limit");
