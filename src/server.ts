@@ -10,6 +10,7 @@ import { MonitoringConfigSchema } from "./gen/tensorflow_serving/config/monitori
 import { SSLConfigSchema } from "./gen/tensorflow_serving/config/ssl_config_pb.ts";
 import { BatchingParametersSchema } from "./gen/tensorflow_serving/servables/tensorflow/session_bundle_config_pb.ts";
 import { ThreadPoolFactoryConfigSchema } from "./gen/tensorflow_serving/servables/tensorflow/thread_pool_factory_config_pb.ts";
+import { Backend, type WasmFiles } from "./graph/backend.ts";
 import { parseChannelArguments } from "./grpc/channel_arguments.ts";
 import { GrpcDoor } from "./grpc/grpc_door.ts";
 import type { GrpcAddress, GrpcTls } from "./grpc/listener.ts";
@@ -18,7 +19,7 @@ import { RestDoor } from "./rest/rest_door.ts";
 import type { Storage } from "./savedmodel/storage.ts";
 import { createModelBatching, type QueueSettings } from "./servables/model_batching.ts";
 import type { ModelServable } from "./servables/model_servable.ts";
-import { openSavedModel, type WasmSource } from "./servables/open_saved_model.ts";
+import { openSavedModel } from "./servables/open_saved_model.ts";
 import { SavedModelLoader } from "./servables/saved_model_loader.ts";
 import type { Door } from "./service/door.ts";
 import { Health } from "./service/health.ts";
@@ -39,7 +40,7 @@ import { createWarmupRunner } from "./warmup_runner.ts";
 export interface ServerParts {
   readonly options: ServerOptions;
   readonly storage: Storage;
-  readonly wasm: WasmSource;
+  readonly wasm: WasmFiles;
   /** 同時に読み込む数や、まとめる実行の数の既定に使う。 */
   readonly cpus: number;
 }
@@ -174,7 +175,7 @@ export class ModelServer {
     const tags = options.savedModelTags.split(",").filter((tag) => tag !== "");
     const loader = {
       storage,
-      open: openSavedModel(this.#host, storage, { tags, wasm }),
+      open: openSavedModel(this.#host, storage, { tags, backend: new Backend(wasm) }),
       coat: createModelBatching(this.#host, await this.#readBatching()),
       warmup: options.enableModelWarmup
         ? {
