@@ -1,19 +1,33 @@
+import { biasAddOps } from "./bias_add.ts";
 import { bincountOps } from "./bincount.ts";
 import { castOps } from "./cast.ts";
 import { controlOps } from "./control.ts";
+import { convOps } from "./conv.ts";
 import { decodeCsvOps } from "./decode_csv.ts";
+import { einsumOps } from "./einsum.ts";
+import { fftOps } from "./fft.ts";
 import { gatherOps } from "./gather.ts";
 import { identityOps } from "./identity.ts";
+import { imageColorOps } from "./image_color.ts";
+import { imageGeometryOps } from "./image_geometry.ts";
 import { layoutOps } from "./layout.ts";
+import { linalgOps } from "./linalg.ts";
 import { listOps } from "./list.ts";
 import { mathBinaryOps } from "./math_binary.ts";
 import { mathUnaryOps } from "./math_unary.ts";
 import { matmulOps } from "./matmul.ts";
+import { matrixDiagOps } from "./matrix_diag.ts";
+import { nonMaxSuppressionOps } from "./non_max_suppression.ts";
+import { normalizeOps } from "./normalize.ts";
 import { parseExampleOps } from "./parse_example.ts";
 import { parseSequenceExampleOps } from "./parse_sequence_example.ts";
+import { poolOps } from "./pool.ts";
+import { quantizeOps } from "./quantize.ts";
+import { randomOps } from "./random.ts";
 import { reduceOps } from "./reduce.ts";
 import { regexOps } from "./regex.ts";
 import type { OpRow } from "./registry.ts";
+import { resizeOps } from "./resize.ts";
 import { segmentOps } from "./segment.ts";
 import { selectOps } from "./select.ts";
 import { shapeOps } from "./shape.ts";
@@ -38,12 +52,26 @@ const families: readonly (readonly OpRow[])[] = [
   mathUnaryOps,
   mathBinaryOps,
   castOps,
+  biasAddOps,
   shapeOps,
   layoutOps,
   sliceOps,
   gatherOps,
   selectOps,
   reduceOps,
+  convOps,
+  einsumOps,
+  fftOps,
+  imageColorOps,
+  imageGeometryOps,
+  linalgOps,
+  matrixDiagOps,
+  nonMaxSuppressionOps,
+  normalizeOps,
+  poolOps,
+  quantizeOps,
+  randomOps,
+  resizeOps,
   identityOps,
   decodeCsvOps,
   regexOps,

@@ -14,13 +14,28 @@ import {
 import type { DeviceKernel, DeviceKernelInputs, DeviceRow, HostKernel, OpNode, OpRow } from "./registry.ts";
 
 /** 融合できる活性化。番号はホストの内側のループで分岐するため。 */
-const activations = { linear: 0, relu: 1, relu6: 2, elu: 3, sigmoid: 4, leakyrelu: 5, tanh: 6 } as const;
+export const activations = {
+  linear: 0,
+  relu: 1,
+  relu6: 2,
+  elu: 3,
+  sigmoid: 4,
+  leakyrelu: 5,
+  tanh: 6,
+} as const;
 export type Activation = keyof typeof activations;
 
 /** tfjs-wasm の融合カーネルが知っている活性化。 */
-const onWasm: ReadonlySet<Activation> = new Set(["linear", "relu", "relu6", "elu", "sigmoid", "leakyrelu"]);
+export const onWasm: ReadonlySet<Activation> = new Set([
+  "linear",
+  "relu",
+  "relu6",
+  "elu",
+  "sigmoid",
+  "leakyrelu",
+]);
 
-function activate(x: number, kind: number, alpha: number): number {
+export function activate(x: number, kind: number, alpha: number): number {
   switch (kind) {
     case 1:
       // NaN は NaN のまま通す。
