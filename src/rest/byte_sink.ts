@@ -22,18 +22,18 @@ const encoder = new TextEncoder();
  * 公開の `bytes` と `at` は、熱い経路が {@link reserve} の後に直接書くためのもの。
  */
 export class ByteSink {
-  bytes: Uint8Array;
+  bytes: Buffer;
   at = 0;
 
   constructor(capacity = 256) {
-    this.bytes = new Uint8Array(capacity);
+    this.bytes = Buffer.alloc(capacity);
   }
 
   /** あと `count` バイトを境界検査なしに書けるようにする。 */
   reserve(count: number): void {
     const needed = this.at + count;
     if (needed <= this.bytes.length) return;
-    const grown = new Uint8Array(Math.max(needed, this.bytes.length * 2));
+    const grown = Buffer.alloc(Math.max(needed, this.bytes.length * 2));
     grown.set(this.bytes.subarray(0, this.at));
     this.bytes = grown;
   }
@@ -59,9 +59,11 @@ export class ByteSink {
   newline(depth: number): void {
     const count = depth * 4;
     this.reserve(count + 1);
-    this.bytes[this.at++] = 0x0a;
-    this.bytes.fill(0x20, this.at, this.at + count);
-    this.at += count;
+    const out = this.bytes;
+    let { at } = this;
+    out[at++] = 0x0a;
+    for (let i = 0; i < count; i++) out[at++] = 0x20;
+    this.at = at;
   }
 
   /** 引用符つきの JSON 文字列。UTF-8 かどうかは確かめず、0x80 以上と `/` はそのまま写す。 */
@@ -109,6 +111,11 @@ export class ByteSink {
       rest = quotient;
     }
     this.at += digits;
+  }
+
+  /** 書いた内容が ASCII だけのとき、その文字列。 */
+  toAscii(): string {
+    return this.bytes.toString("latin1", 0, this.at);
   }
 
   /** 書いた内容の写し。 */

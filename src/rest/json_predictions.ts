@@ -13,10 +13,14 @@ let shared = new ByteSink(KEPT);
 /**
  * 予測の結果を要求と同じ書き方の本文にする。
  *
+ * @returns 数だけなら文字列(書き場を使い回すので写しが要り、短い文字列が一番安い)、ほかはバイト列。
  * @throws INVALID_ARGUMENT 仕様 3.8 の失敗(出力が無い、行に分けられない、JSON に書けない型)。
  * @see tensorflow_serving/util/json_tensor.cc MakeJsonFromTensors
  */
-export function writePredictions(outputs: TensorMap, format: PredictFormat): Uint8Array<ArrayBuffer> {
+export function writePredictions(
+  outputs: TensorMap,
+  format: PredictFormat,
+): Uint8Array<ArrayBuffer> | string {
   if (outputs.size !== 1) return writePredictionsGenerally(outputs, format);
   const sink = shared;
   sink.at = 0;
@@ -26,9 +30,8 @@ export function writePredictions(outputs: TensorMap, format: PredictFormat): Uin
     else writePlainColumn(sink, output);
   }
   if (sink.at === 0) return writePredictionsGenerally(outputs, format);
-  const body = sink.toBytes();
   if (sink.bytes.length > KEPT) shared = new ByteSink(KEPT);
-  return body;
+  return sink.toAscii();
 }
 
 /** {@link writePredictions} の一般の道。整形の規則は JsonWriter だけが持つ。 */
@@ -159,14 +162,14 @@ function isPlain({ dtype }: Tensor): boolean {
   return dtype === "float" || dtype === "double" || dtype === "int32" || dtype === "int64";
 }
 
-const rowsHead = '{\n    "predictions": [';
+const rowsHead = Buffer.from('{\n    "predictions": [');
 const rowsTail = "\n    ]\n}";
 
 function writePlainRows(sink: ByteSink, output: Tensor): void {
   const { shape } = output;
   const rows = shape[0]!;
   const stride = sizeOf(shape.slice(1));
-  sink.ascii(rowsHead);
+  sink.raw(rowsHead);
   if (shape.length === 1) {
     writeRun(sink, output, 0, rows);
   } else if (shape.length === 2 && (output.dtype === "float" || output.dtype === "double")) {

@@ -35,12 +35,32 @@ const MAX_RANK = 254;
  */
 export function readPredictBody(source: Uint8Array, options?: ParseOptions): PredictBody {
   const numeric = scanNumericBody(source);
-  if (numeric === undefined) return readGeneralBody(source, options);
-  return {
-    signatureName: numeric.signatureName,
-    read: (signature) =>
-      toNumericInputs(numeric, signature) ?? readGeneralBody(source, options).read(signature),
-  };
+  return numeric === undefined
+    ? readGeneralBody(source, options)
+    : new NumericPredictBody(numeric, source, options);
+}
+
+class NumericPredictBody implements PredictBody {
+  readonly #numeric: NumericBody;
+  readonly #source: Uint8Array;
+  readonly #options: ParseOptions | undefined;
+
+  constructor(numeric: NumericBody, source: Uint8Array, options: ParseOptions | undefined) {
+    this.#numeric = numeric;
+    this.#source = source;
+    this.#options = options;
+  }
+
+  get signatureName(): string {
+    return this.#numeric.signatureName;
+  }
+
+  read(signature: Signature): PredictInputs {
+    return (
+      toNumericInputs(this.#numeric, signature) ??
+      readGeneralBody(this.#source, this.#options).read(signature)
+    );
+  }
 }
 
 /** {@link readPredictBody} の一般の道。どんな本文も読め、誤りの文面はすべてここが作る。 */
@@ -87,18 +107,27 @@ export function readBase64Object(document: JsonDocument, node: number): Uint8Arr
   return decodeBase64(document.bytes(node + 2));
 }
 
-/** @returns 型が合わないとき undefined。そのときの失敗は一般の道が説明する。 */
-function toNumericInputs(
-  { format, shape, values, isIntegral }: NumericBody,
-  { inputs }: Signature,
-): PredictInputs | undefined {
-  if (inputs.size > 1) return undefined;
-  for (const [alias, { dtype }] of inputs) {
-    const data = toNumericData(dtype, values, isIntegral);
-    if (dtype === undefined || data === undefined) return undefined;
-    return { format, inputs: new Map([[alias, tensor(dtype, shape, data)]]) };
+/** 最後に見たシグネチャのただ 1 つの入力。同じモデルへの要求が続くので、毎回たどらない。 */
+let lastSignature: Signature | undefined;
+let lastAlias = "";
+let lastDType: DType | undefined;
+
+/** @returns 入力が 1 つでないか、型が合わないとき undefined。そのときの失敗は一般の道が説明する。 */
+function toNumericInputs(numeric: NumericBody, signature: Signature): PredictInputs | undefined {
+  if (signature !== lastSignature) {
+    if (signature.inputs.size !== 1) return undefined;
+    for (const [alias, { dtype }] of signature.inputs) {
+      lastSignature = signature;
+      lastAlias = alias;
+      lastDType = dtype;
+    }
   }
-  return undefined;
+  if (lastDType === undefined) return undefined;
+  const data = toNumericData(lastDType, numeric);
+  if (data === undefined) return undefined;
+  const inputs = new Map<string, Tensor>();
+  inputs.set(lastAlias, tensor(lastDType, numeric.shape, data));
+  return { format: numeric.format, inputs };
 }
 
 /** 整数の型が受ける値の範囲。狭い型は int32 として受け、下位の桁だけを使う。 */
@@ -110,14 +139,11 @@ const integerRanges: { readonly [D in DType]?: readonly [number, number] } = {
   uint32: [0, 0xffffffff],
 };
 
-function toNumericData(
-  dtype: DType | undefined,
-  values: Float64Array,
-  isIntegral: boolean,
-): DataByDType[DType] | undefined {
-  if (dtype === "float") return new Float32Array(values);
-  if (dtype === "double") return values;
-  if (!isIntegral || dtype === undefined) return undefined;
+function toNumericData(dtype: DType, numeric: NumericBody): DataByDType[DType] | undefined {
+  if (dtype === "float") return numeric.toFloat32();
+  const values = numeric.values();
+  if (dtype === "double") return values.slice();
+  if (!numeric.isIntegral) return undefined;
   const range = integerRanges[dtype];
   if (range !== undefined) {
     const [low, high] = range;

@@ -2,14 +2,45 @@ import { NumberFault, NumberScanner } from "./json_number.ts";
 import type { PredictFormat } from "./json_tensor.ts";
 
 /** 数だけの本文。値は JSON の数として正確で、まだどの型にもしていない。 */
-export interface NumericBody {
+export class NumericBody {
   readonly signatureName: string;
   readonly format: PredictFormat;
   /** 行形式では先頭が行数。 */
   readonly shape: readonly number[];
-  readonly values: Float64Array;
   /** すべて整数の文面で、絶対値が 2^53 未満か。 */
   readonly isIntegral: boolean;
+  readonly #source: Uint8Array;
+  readonly #count = count;
+  readonly #generation = ++generation;
+
+  constructor(source: Uint8Array, signatureName: string, format: PredictFormat) {
+    this.#source = source;
+    this.signatureName = signatureName;
+    this.format = format;
+    this.shape = shape;
+    this.isIntegral = isIntegral;
+  }
+
+  /**
+   * 値の列。次の本文を読むまでだけ有効な、使い回しの置き場。
+   * 読んですぐ使うのが普通で、間に別の本文を読んでいたときだけ読み直す。
+   */
+  values(): Float64Array {
+    if (this.#generation !== generation) {
+      scanNumericBody(this.#source);
+      generation++;
+    }
+    return values.subarray(0, this.#count);
+  }
+
+  /** {@link values} を float32 に丸めたもの。 */
+  toFloat32(): Float32Array {
+    if (this.#generation !== generation || this.#count > SMALL) return new Float32Array(this.values());
+    // 数個なら、型付き配列の view を作るより 1 つずつ写すほうが速い。
+    const out = new Float32Array(this.#count);
+    for (let i = 0; i < out.length; i++) out[i] = values[i]!;
+    return out;
+  }
 }
 
 /** これより深い入れ子は一般の道に任せる。 */
@@ -17,6 +48,7 @@ const MAX_LEVEL = 16;
 
 /** 次の要求のために残しておく作業場の大きさ。 */
 const KEPT = 1 << 14;
+const SMALL = 64;
 
 const pow10 = Array.from({ length: 16 }, (_, exponent) => 10 ** exponent);
 const numbers = new NumberScanner();
@@ -26,6 +58,9 @@ let values = new Float64Array(KEPT);
 let count = 0;
 let isIntegral = true;
 let shape: readonly number[] = [];
+/** 今の `values` がどの本文のものか。 */
+let generation = 0;
+const filled: number[] = [];
 
 /**
  * `{"signature_name": …, "instances": [[数…]…]}`(または `inputs`)だけを、木を作らずに読む。
@@ -61,7 +96,7 @@ export function scanNumericBody(body: Uint8Array): NumericBody | undefined {
     at = skipSpace(body, at);
   } while (body[at] === 0x2c);
   if (body[at] !== 0x7d || format === undefined) return undefined;
-  return { signatureName: signatureName ?? "", format, shape, values: takeValues(), isIntegral };
+  return new NumericBody(body, signatureName ?? "", format);
 }
 
 function skipSpace(bytes: Uint8Array, start: number): number {
@@ -96,11 +131,12 @@ function readName(bytes: Uint8Array, start: number): string | undefined {
  */
 function scanValues(bytes: Uint8Array, start: number): number {
   if (bytes[start] !== 0x5b) return -1;
+  if (values.length > KEPT) values = new Float64Array(KEPT);
   let out = values;
   let written = 0;
   let integral = true;
   const sizes: number[] = [-1];
-  const filled: number[] = [0];
+  filled[0] = 0;
   let level = 0;
   let rank = -1;
   let at = skipSpace(bytes, start + 1);
@@ -202,12 +238,4 @@ function scanValues(bytes: Uint8Array, start: number): number {
       }
     }
   }
-}
-
-/** 大きな作業場は残さず、そのまま渡す。 */
-function takeValues(): Float64Array {
-  if (values.length <= KEPT) return values.slice(0, count);
-  const taken = values.subarray(0, count);
-  values = new Float64Array(KEPT);
-  return taken;
 }

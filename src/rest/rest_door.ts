@@ -13,7 +13,7 @@ import { errorPage } from "./error_page.ts";
 import { inflateBody, isGzip } from "./gzip_body.ts";
 import { httpStatusOf, writeError } from "./http_status.ts";
 import { BadVersion, isApiTarget, isWellFormedTarget, targetOf } from "./model_path.ts";
-import { type RestServices, type Route, type RouteOptions, Routes } from "./routes.ts";
+import { type Body, type RestServices, type Route, type RouteOptions, Routes } from "./routes.ts";
 
 /** TLS の材料(PEM の文字列)。 */
 export interface RestTls {
@@ -85,8 +85,8 @@ export class RestDoor implements Door {
   readonly #options: RestDoorOptions;
   readonly #routes: Routes;
   #app: Elysia | undefined;
-  #headers: Readonly<Record<string, string>>;
-  #optionsHeaders: Readonly<Record<string, string>>;
+  readonly #headers: Headers;
+  readonly #optionsHeaders: Headers;
   #inFlight = 0;
   /** 一度通った推論の URL → 仕事。同じ URL を二度読み解かない。 */
   readonly #known = new Map<string, Route>();
@@ -96,9 +96,9 @@ export class RestDoor implements Door {
     this.#options = options;
     this.#routes = new Routes(host, services, options);
     const cors = options.cors ? corsHeaders : {};
-    this.#headers = { "Content-Type": "application/json", ...cors };
+    this.#headers = new Headers({ "Content-Type": "application/json", ...cors });
     // 中身の無い応答に libevent が付ける既定の型。
-    this.#optionsHeaders = { "Content-Type": "text/html; charset=ISO-8859-1", ...cors };
+    this.#optionsHeaders = new Headers({ "Content-Type": "text/html; charset=ISO-8859-1", ...cors });
   }
 
   /** @throws INTERNAL `Failed to start HTTP Server at localhost:<port>`(宛先が使えない)。 */
@@ -136,8 +136,8 @@ export class RestDoor implements Door {
     const server = this.#app?.server;
     if (!server) return;
     // 処理中の応答で「次は別の接続で」と伝える。
-    this.#headers = { ...this.#headers, Connection: "close" };
-    this.#optionsHeaders = { ...this.#optionsHeaders, Connection: "close" };
+    this.#headers.set("Connection", "close");
+    this.#optionsHeaders.set("Connection", "close");
     const expired = Promise.withResolvers<void>();
     const cancel = this.#host.clock.after(graceMs, expired.resolve);
     // 待ち受けと遊んでいる接続はすぐ閉じ、処理中のものが終わるのを待つ。
@@ -200,10 +200,10 @@ export class RestDoor implements Door {
       const body = route.answer(EMPTY, request);
       return body instanceof Promise
         ? body.then(
-            (value) => new Response(value, { headers: this.#headers }),
+            (value) => this.#ok(value),
             (thrown: unknown) => this.#fail(thrown, method),
           )
-        : new Response(body, { headers: this.#headers });
+        : this.#ok(body);
     } catch (thrown) {
       return this.#fail(thrown, method);
     }
@@ -217,13 +217,20 @@ export class RestDoor implements Door {
     }
     this.#inFlight++;
     try {
-      const body = await readBody(request);
-      return new Response(await route.answer(body, request), { headers: this.#headers });
+      let body: Uint8Array = await request.bytes().catch(throwCancelled);
+      if (isGzip(request.headers.get("content-encoding"))) body = inflateBody(body) ?? EMPTY;
+      const answer = route.answer(body, request);
+      // 同期で得た答えを待つと、ほかの仕事の後ろに回される。
+      return this.#ok(answer instanceof Promise ? await answer : answer);
     } catch (thrown) {
       return this.#fail(thrown, "POST");
     } finally {
       this.#inFlight--;
     }
+  }
+
+  #ok(body: Body): Response {
+    return new Response(body, { headers: this.#headers });
   }
 
   #fail(thrown: unknown, method: string): Response {
@@ -271,18 +278,7 @@ function answerMetrics({ path, print }: MetricsPage, target: string): Response {
   return new Response(`Unexpected path: ${target}. Should be ${path}`, { status: 400, headers });
 }
 
-/**
- * 本文。gzip なら伸ばしたもの、伸ばせなければ空。
- *
- * @throws CANCELLED 読み終わる前に客が去った。
- */
-async function readBody(request: Request): Promise<Uint8Array> {
-  let body: Uint8Array;
-  try {
-    body = await request.bytes();
-  } catch (thrown) {
-    throw cancelled("Request body was not received", thrown);
-  }
-  if (!isGzip(request.headers.get("content-encoding"))) return body;
-  return inflateBody(body) ?? EMPTY;
+/** 本文を読み終わる前に客が去った。 */
+function throwCancelled(thrown: unknown): never {
+  throw cancelled("Request body was not received", thrown);
 }

@@ -1,13 +1,15 @@
 import type { Host } from "../base/host.ts";
 import { invalidArgument } from "../base/status.ts";
-import { type Call, createCall } from "../service/call.ts";
+import { type Call, type CallContext, createCall } from "../service/call.ts";
 import type { ModelService } from "../service/model_service.ts";
 import type { ModelSpec } from "../service/model_spec.ts";
-import type { PredictionService } from "../service/prediction_service.ts";
+import type { RequestInputs } from "../service/predict_plan.ts";
+import type { PredictionService, PredictRequest } from "../service/prediction_service.ts";
+import type { Signature } from "../tensor/signature.ts";
 import { readExamplesBody, writeClassifications, writeRegressions } from "./json_example.ts";
 import type { ParseOptions } from "./json_parser.ts";
 import { writePredictions } from "./json_predictions.ts";
-import { type PredictFormat, readPredictBody } from "./json_tensor.ts";
+import { type PredictBody, type PredictFormat, readPredictBody } from "./json_tensor.ts";
 import { printMetadata } from "./metadata_json.ts";
 import { BadVersion, parsePredictionPath, parseQueryPath } from "./model_path.ts";
 import { printStatuses } from "./status_json.ts";
@@ -61,34 +63,14 @@ export class Routes {
     const callOf = (api: string): Call => createCall(host, { api, entrypoint: "REST", counted: true });
     const { clock } = host;
 
-    /** 期限と「客が去ったか」。後者は見られるまで作らない。 */
-    const contextOf = (request: Request) => ({
-      deadlineMs: timeoutMs > 0 ? clock.monotonicMs() + timeoutMs : undefined,
-      get signal() {
-        return request.signal;
-      },
-    });
+    const deadline = () => (timeoutMs > 0 ? clock.monotonicMs() + timeoutMs : undefined);
 
     const predict: Work = (spec, body, request) => {
-      const document = readPredictBody(body, json);
-      let format: PredictFormat = "row";
-      const result = prediction.predict(
-        {
-          spec,
-          signatureName: document.signatureName,
-          readInputs: (signature) => {
-            const read = document.read(signature);
-            format = read.format;
-            return read.inputs;
-          },
-          outputFilter: [],
-          missingSignature,
-        },
-        contextOf(request),
-      );
+      const call = new PredictCall(spec, readPredictBody(body, json), request, deadline());
+      const result = prediction.predict(call, call);
       return result instanceof Promise
-        ? result.then(({ outputs }) => writePredictions(outputs, format))
-        : writePredictions(result.outputs, format);
+        ? result.then(({ outputs }) => writePredictions(outputs, call.format))
+        : writePredictions(result.outputs, call.format);
     };
 
     const readExamples = (spec: ModelSpec, body: Uint8Array) => {
@@ -96,11 +78,11 @@ export class Routes {
       return { spec, signatureName, readExamples: () => examples };
     };
     const classify: Work = async (spec, body, request) => {
-      const result = await prediction.classify(readExamples(spec, body), contextOf(request));
+      const result = await prediction.classify(readExamples(spec, body), new Context(request, deadline()));
       return writeClassifications(result.classifications);
     };
     const regress: Work = async (spec, body, request) => {
-      const result = await prediction.regress(readExamples(spec, body), contextOf(request));
+      const result = await prediction.regress(readExamples(spec, body), new Context(request, deadline()));
       return writeRegressions(result.regressions);
     };
 
@@ -168,6 +150,47 @@ export class Routes {
     };
   }
 }
+
+/** 期限と「客が去ったか」。後者は見られるまで作らない。 */
+class Context implements CallContext {
+  readonly deadlineMs: number | undefined;
+  readonly #request: Request;
+
+  constructor(request: Request, deadlineMs: number | undefined) {
+    this.#request = request;
+    this.deadlineMs = deadlineMs;
+  }
+
+  get signal(): AbortSignal {
+    return this.#request.signal;
+  }
+}
+
+/** 1 回の予測。要求であり文脈でもある 1 つのものにして、呼び出しごとに作るものを減らす。 */
+class PredictCall extends Context implements PredictRequest {
+  readonly spec: ModelSpec;
+  readonly signatureName: string;
+  readonly outputFilter: readonly string[] = noFilter;
+  readonly missingSignature = missingSignature;
+  /** 読んだ後に決まる。応答も同じ書き方にする。 */
+  format: PredictFormat = "row";
+  readonly #body: PredictBody;
+
+  constructor(spec: ModelSpec, body: PredictBody, request: Request, deadlineMs: number | undefined) {
+    super(request, deadlineMs);
+    this.spec = spec;
+    this.signatureName = body.signatureName;
+    this.#body = body;
+  }
+
+  readInputs(signature: Signature): RequestInputs {
+    const { format, inputs } = this.#body.read(signature);
+    this.format = format;
+    return inputs;
+  }
+}
+
+const noFilter: readonly string[] = [];
 
 const missingSignature = (name: string) =>
   invalidArgument(`Serving signature name: "${name}" not found in signature def`);
