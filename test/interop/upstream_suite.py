@@ -31,7 +31,9 @@ def main():
         os.symlink(os.path.join(upstream, "model_servers", name), os.path.join(tree, "model_servers", name))
     os.symlink(os.path.abspath(binary), os.path.join(tree, "model_servers", "tensorflow_model_server"))
     os.environ["TEST_SRCDIR"] = source_dir
-    sys.argv = sys.argv[:1]
+    # The Keras tests were written for Keras 2, whose exports keep the layers' names as aliases.
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    sys.argv = [sys.argv[0], f"--test_tmpdir={tempfile.mkdtemp(prefix='upstream-suite-')}"]
 
     import tensorflow.compat.v1 as tf
     import tensorflow_serving
