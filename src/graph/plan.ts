@@ -27,7 +27,7 @@ import { constantOf, PlanNode, PlannedNode, type Wire } from "./plan_node.ts";
 import { fitsDevice, Value } from "./value.ts";
 
 /** ホストで計算するより wasm に渡すほうが速くなる仕事量(積和の回数)。docs/ops.md に測り方がある。 */
-const DEVICE_WORK = 16_384;
+export const DEVICE_WORK = 16_384;
 /** 畳み込みの結果がこれより大きく、かつ入力の 2 倍を超えるなら、畳み込まずに毎回計算する。 */
 const MAX_FOLDED_GROWTH_BYTES = 16 * 2 ** 20;
 
@@ -41,6 +41,8 @@ export interface PlanContext {
   /** どの signature からも書き込まれない変数か。 */
   isFrozen(variable: Variable): boolean;
   device(): WasmDevice | undefined;
+  /** どちらでも走れる演算をデバイスに回す仕事量。 */
+  readonly deviceWork: number;
   /** 計画の間で分け合う、畳み込みの結果。 */
   readonly folded: Map<FlatNode, readonly Value[]>;
   /** 定数を覚えておく。閉じるときにデバイスの写しを手放すため。 */
@@ -401,7 +403,7 @@ class PlanBuilder {
       }
       const work = row.device!.work ?? largestInput;
       if (isHeavy(node, onDevice!)) this.#needsDevice = true;
-      const kernel = new EitherRunner(row.host(planned), device, onDevice!, work, DEVICE_WORK);
+      const kernel = new EitherRunner(row.host(planned), device, onDevice!, work, this.#context.deviceWork);
       return { kernel, onDevice: onDevice! };
     } catch (thrown) {
       throw explain(thrown, node);

@@ -24,7 +24,7 @@ import {
 import type { SessionState } from "./ops/registry.ts";
 import { importTable } from "./ops/table.ts";
 import { assigningOps, Variable, variableOf } from "./ops/variable.ts";
-import { buildPlan, type Plan, type PlanContext, type StepDescription } from "./plan.ts";
+import { buildPlan, DEVICE_WORK, type Plan, type PlanContext, type StepDescription } from "./plan.ts";
 import {
   type CheckpointSource,
   findAssigned,
@@ -39,6 +39,7 @@ const MAX_PLANS = 64;
 /** 重みを上げるとき、これだけ写すたびにほかの要求へ譲る。 */
 const UPLOAD_SLICE_BYTES = 8 * 2 ** 20;
 
+const INIT_SIGNATURE = "__saved_model_init_op";
 const variableOps: ReadonlySet<string> = new Set(["VarHandleOp", "VariableV2", "Variable"]);
 const assetReadingOps = /^(InitializeTableFromTextFile(V2)?|ReadFile)$/;
 
@@ -62,6 +63,8 @@ export interface GraphSessionOptions {
   readonly yieldTurn: () => Promise<void>;
   /** 中止されたら、次に譲る所で読み込みをやめる。 */
   readonly signal?: AbortSignal;
+  /** どちらでも走れる演算を wasm に回す仕事量(積和の回数)。0 なら必ず回す。試験と計測のため。 */
+  readonly deviceWork?: number;
   /** あとから求めた wasm の立ち上げに失敗した。ホストのまま動き続ける。 */
   readonly onDeviceFailure: (error: StatusError) => void;
 }
@@ -171,6 +174,7 @@ export class GraphSession {
       folded: new Map(),
       isFrozen: (variable) => this.#assigned !== undefined && !this.#assigned.has(variable),
       device: () => options.backend.device,
+      deviceWork: options.deviceWork ?? DEVICE_WORK,
       keep: (value) => this.#constants.add(value),
     };
     this.#state = {
@@ -228,8 +232,7 @@ export class GraphSession {
   /** signature ごとに、どの演算がどのカーネルで走るか。 */
   describe(): SignatureDescription[] {
     const descriptions: SignatureDescription[] = [];
-    for (const [signature, { inputs, outputs }] of this.#source.signatures) {
-      if (outputs.size === 0) continue;
+    for (const [signature, { inputs, outputs }] of this.#served()) {
       try {
         const { plan } = this.#entry(tensorNames(inputs), tensorNames(outputs));
         descriptions.push({ signature, steps: plan.steps, unsupported: undefined });
@@ -255,7 +258,7 @@ export class GraphSession {
 
   async #initialize(source: GraphSource): Promise<void> {
     await this.#pause();
-    const signatures = [...source.signatures.values()];
+    const signatures = [...this.#served()].map(([, signature]) => signature);
     const roots = this.#rootsOf(signatures);
     const init = source.initOp === undefined ? undefined : this.#graph.operation(nodeName(source.initOp));
     const needed = reachableFrom(init === undefined ? roots : [...roots, init]);
@@ -267,6 +270,13 @@ export class GraphSession {
       this.#store.forgetAssets();
     }
     await this.#planSignatures(signatures);
+  }
+
+  /** 要求から呼べる signature。初期化の印と、出力の無いものは除く。 */
+  *#served(): Iterable<[string, Signature]> {
+    for (const [key, signature] of this.#source.signatures) {
+      if (key !== INIT_SIGNATURE && signature.outputs.size > 0) yield [key, signature];
+    }
   }
 
   /** signature の出力を出すノード。名前が壊れているものは、計画のときに断る。 */
@@ -353,7 +363,6 @@ export class GraphSession {
     const plans: Plan[] = [];
     for (const { inputs, outputs } of signatures) {
       await this.#pause();
-      if (outputs.size === 0) continue;
       try {
         plans.push(this.#entry(tensorNames(inputs), tensorNames(outputs)).plan);
       } catch (thrown) {
@@ -435,12 +444,16 @@ export class GraphSession {
   /** 未対応の失敗に、その組を使う signature の名前を添える。 */
   #explain(thrown: unknown, feeds: readonly string[], fetches: readonly string[]): unknown {
     if (!(thrown instanceof StatusError) || thrown.code !== Code.UNIMPLEMENTED) return thrown;
-    for (const [key, { inputs, outputs }] of this.#source.signatures) {
-      const [ins, outs] = [tensorNames(inputs), tensorNames(outputs)];
-      if (sortUnique(ins).join() !== feeds.join() || !fetches.every((name) => outs.includes(name))) continue;
-      return new StatusError(thrown.code, `Signature '${key}' cannot run: ${thrown.message}`, thrown.cause);
-    }
-    return thrown;
+    const users = [...this.#served()].filter(([, { inputs, outputs }]) => {
+      const given = tensorNames(outputs);
+      return (
+        sortUnique(tensorNames(inputs)).join() === feeds.join() &&
+        fetches.every((name) => given.includes(name))
+      );
+    });
+    if (users.length === 0) return thrown;
+    const names = users.map(([key]) => `'${key}'`).join(", ");
+    return new StatusError(thrown.code, `Signature ${names} cannot run: ${thrown.message}`, thrown.cause);
   }
 
   #bind(
