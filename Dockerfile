@@ -5,7 +5,9 @@ WORKDIR /src
 COPY package.json bun.lock bunfig.toml ./
 RUN bun install --frozen-lockfile
 COPY . .
-RUN bun scripts/train.ts && bun scripts/build.ts --outfile=/out/usr/bin/iris-serving \
+# 元の版。.git は像に入れないので、組み立てる側が渡す。
+ARG COMMIT=unknown
+RUN bun scripts/train.ts && COMMIT="$COMMIT" bun scripts/build.ts --outfile=/out/usr/bin/iris-serving \
  && ln -s iris-serving /out/usr/bin/tensorflow_model_server \
  && ln -s iris-serving /out/usr/bin/tf_serving_entrypoint.sh
 

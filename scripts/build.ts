@@ -11,8 +11,16 @@ const { values } = parseArgs({
   },
 });
 
-const git = Bun.spawnSync(["git", "rev-parse", "--short=12", "HEAD"], { cwd: root, stderr: "ignore" });
-const commit = git.success ? git.stdout.toString().trim() : "unknown";
+/** 元の版。git も .git も無い所(像の組み立て)では環境変数 COMMIT が告げる。 */
+function sourceCommit(): string {
+  const given = process.env["COMMIT"];
+  if (given) return given;
+  if (Bun.which("git") === null) return "unknown";
+  const git = Bun.spawnSync(["git", "rev-parse", "--short=12", "HEAD"], { cwd: root, stderr: "ignore" });
+  return git.success ? git.stdout.toString().trim() : "unknown";
+}
+
+const commit = sourceCommit();
 
 const build = Bun.spawnSync(
   [
