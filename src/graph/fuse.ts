@@ -3,7 +3,7 @@ import { type AttrValue, AttrValueSchema } from "../gen/tensorflow/core/framewor
 import { DataType } from "../gen/tensorflow/core/framework/types_pb.ts";
 import { sizeOf, tensor } from "../tensor/tensor.ts";
 import { NodeAttrs } from "./attrs.ts";
-import type { Activation } from "./ops/matmul.ts";
+import type { Activation } from "./ops/dense_kernel.ts";
 import { constantOf, PlanNode, type Wire } from "./plan_node.ts";
 import { Value } from "./value.ts";
 
