@@ -2,8 +2,9 @@ import type { Command } from "./command.ts";
 import { exportCommand } from "./export.ts";
 import { healthCommand } from "./health.ts";
 import { predictCommand } from "./predict.ts";
+import { showCommand } from "./show.ts";
 
-const all: readonly Command[] = [predictCommand, exportCommand, healthCommand];
+const all: readonly Command[] = [predictCommand, showCommand, exportCommand, healthCommand];
 
 /** 名前 → 副コマンド。`serve` は main が直接扱う。 */
 export const commands: ReadonlyMap<string, Command> = new Map(all.map((command) => [command.name, command]));

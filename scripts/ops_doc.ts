@@ -1,0 +1,35 @@
+// docs/ops.md を、実行器が使う表そのものから作る。--check なら、書かずに今の文書と比べる。
+import { join } from "node:path";
+import { opRows } from "../src/graph/ops/index.ts";
+import { root } from "./steps.ts";
+
+const rows = [...opRows.values()].sort((a, b) => (a.op < b.op ? -1 : 1));
+const lines = rows.map(({ op, host, device, raw, stateful }) => {
+  const kernels = [host && "host", device && "wasm", raw && "engine"].filter(Boolean).join(", ");
+  return `| ${op} | ${kernels} | ${stateful ? "yes" : ""} |`;
+});
+const text = `# Ops
+
+${rows.length} TensorFlow ops have a kernel. Generated from the executor's table by \`bun scripts/ops_doc.ts\`.
+
+- **host**: TypeScript on typed arrays; int64, uint64 and float64 are exact.
+- **wasm**: tfjs on the wasm backend (tfjs-cpu where wasm has no kernel), for float32 tensors with real work.
+- **engine**: works on values as they are (resources, lists, control flow).
+
+Where an op has both host and wasm kernels, the plan or, for inputs of unknown size, the amount of work decides. An op that is not listed makes only the signatures that reach it answer UNIMPLEMENTED; \`iris-serving show DIRECTORY\` names them.
+
+| op | kernels | stateful |
+|---|---|---|
+${lines.join("\n")}
+`;
+const path = join(root, "docs", "ops.md");
+if (process.argv.includes("--check")) {
+  const current = await Bun.file(path).text();
+  if (current !== text) {
+    console.error("docs/ops.md is stale: run bun scripts/ops_doc.ts");
+    process.exit(1);
+  }
+} else {
+  await Bun.write(path, text);
+  console.log(`${path}: ${rows.length} ops`);
+}
