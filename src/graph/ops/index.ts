@@ -23,6 +23,7 @@ import { parseExampleOps } from "./parse_example.ts";
 import { parseSequenceExampleOps } from "./parse_sequence_example.ts";
 import { poolOps } from "./pool.ts";
 import { quantizeOps } from "./quantize.ts";
+import { raggedOps } from "./ragged.ts";
 import { randomOps } from "./random.ts";
 import { reduceOps } from "./reduce.ts";
 import { regexOps } from "./regex.ts";
@@ -32,6 +33,8 @@ import { segmentOps } from "./segment.ts";
 import { selectOps } from "./select.ts";
 import { shapeOps } from "./shape.ts";
 import { sliceOps } from "./slice.ts";
+import { sparseOps } from "./sparse.ts";
+import { sparseCrossOps } from "./sparse_cross.ts";
 import { stringFormatOps } from "./string_format.ts";
 import { stringHashOps } from "./string_hash.ts";
 import { stringOps } from "./strings.ts";
@@ -85,6 +88,9 @@ const families: readonly (readonly OpRow[])[] = [
   parseSequenceExampleOps,
   segmentOps,
   bincountOps,
+  sparseOps,
+  sparseCrossOps,
+  raggedOps,
 ];
 
 function merge(): ReadonlyMap<string, OpRow> {
