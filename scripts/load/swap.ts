@@ -1,0 +1,154 @@
+// 負荷を掛けたまま版を入れ替え続け、失敗、混ざった答え、遅れ、メモリの増えを測る。
+//   bun scripts/load/swap.ts [--swaps=200] [--binary=./iris-serving] [--json=FILE]
+// 二つの入口に 4 本ずつ、休まず要求を送る。版は奇数と偶数で答えが違い、答えから版が分かる。
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { parseArgs } from "node:util";
+import { GrpcClient } from "../../src/client/grpc_client.ts";
+import { RestClient } from "../../src/client/rest_client.ts";
+import { writeSavedModel } from "../../src/savedmodel/writer.ts";
+import { tensor } from "../../src/tensor/tensor.ts";
+import { root } from "../steps.ts";
+import { constantNetwork } from "./constant_network.ts";
+
+const { values } = parseArgs({
+  options: {
+    swaps: { type: "string", default: "200" },
+    binary: { type: "string", default: join(root, "iris-serving") },
+    json: { type: "string" },
+  },
+});
+const swaps = Number(values.swaps);
+const STREAMS = 4;
+const ROW = [5.1, 3.5, 1.4, 0.2];
+
+const base = mkdtempSync(join(tmpdir(), "swap-"));
+/** 偶数の版はクラス 0、奇数の版はクラス 2 を答える。 */
+const answerOf = (version: number): number => (version % 2 === 0 ? 0 : 2);
+
+function place(version: number): void {
+  for (const [path, bytes] of writeSavedModel(constantNetwork(answerOf(version)))) {
+    const file = join(base, "m", String(version), path);
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, bytes);
+  }
+}
+
+async function freePort(): Promise<number> {
+  const { promise, resolve } = Promise.withResolvers<number>();
+  const server = createServer().listen(0, "127.0.0.1", () => {
+    const address = server.address();
+    server.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0));
+  });
+  return promise;
+}
+
+function percentile(sorted: readonly number[], p: number): number {
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * p))] ?? 0;
+}
+
+async function rssMegabytes(pid: number): Promise<number> {
+  const status = await Bun.file(`/proc/${pid}/status`).text();
+  return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1024;
+}
+
+place(1);
+const [port, restPort] = [await freePort(), await freePort()];
+const server = Bun.spawn(
+  [
+    values.binary,
+    `--port=${port}`,
+    `--rest_api_port=${restPort}`,
+    "--model_name=m",
+    `--model_base_path=${join(base, "m")}`,
+    "--log_level=warn",
+  ],
+  { stdio: ["ignore", "ignore", "inherit"] },
+);
+const rest = new RestClient({ baseUrl: `http://127.0.0.1:${restPort}` });
+const grpc = new GrpcClient({ address: `127.0.0.1:${port}` });
+const input = new Map([["input", tensor("float", [1, 4], Float32Array.from(ROW))]]);
+
+let running = true;
+let phase: "steady" | "swapping" = "steady";
+const latencies = { steady: [] as number[], swapping: [] as number[] };
+const failures: string[] = [];
+let mixed = 0;
+let requests = 0;
+
+const bestOf = (row: ArrayLike<number>): number => Array.from(row).indexOf(Math.max(...Array.from(row)));
+
+async function stream(ask: () => Promise<boolean>): Promise<void> {
+  while (running) {
+    const at = phase;
+    const started = performance.now();
+    try {
+      if (!(await ask())) mixed++;
+    } catch (error) {
+      failures.push(String(error));
+    }
+    latencies[at].push(performance.now() - started);
+    requests++;
+  }
+}
+
+const askRest = async (): Promise<boolean> => {
+  const [row] = (await rest.predict({ name: "m" }, { instances: [ROW] })) as number[][];
+  return [0, 2].includes(bestOf(row!));
+};
+const askGrpc = async (): Promise<boolean> => {
+  const { model, outputs } = await grpc.predict({ name: "m" }, input);
+  return bestOf(outputs.get("output")!.data as Float32Array) === answerOf(Number(model.version));
+};
+
+async function availableVersions(): Promise<number[]> {
+  const states = await rest.getModelStatus({ name: "m" });
+  return states.filter(({ state }) => state === "AVAILABLE").map(({ version }) => Number(version));
+}
+
+async function until(condition: () => Promise<boolean>): Promise<void> {
+  while (!(await condition().catch(() => false))) await Bun.sleep(50);
+}
+
+await until(async () => (await availableVersions()).includes(1));
+const streams = Array.from({ length: STREAMS }, () => [stream(askRest), stream(askGrpc)]).flat();
+await Bun.sleep(10_000);
+phase = "swapping";
+const rss: { readonly swaps: number; readonly megabytes: number }[] = [];
+for (let version = 2; version <= swaps + 1; version++) {
+  place(version);
+  await until(async () => (await availableVersions()).includes(version));
+  rmSync(join(base, "m", String(version - 1)), { recursive: true });
+  if (version % 10 === 0 || version === swaps + 1) {
+    rss.push({ swaps: version - 1, megabytes: await rssMegabytes(server.pid) });
+    console.log(
+      `swap ${version - 1}/${swaps}: ${requests} requests, ${failures.length} failed, ${rss.at(-1)!.megabytes.toFixed(1)} MB`,
+    );
+  }
+}
+running = false;
+await Promise.all(streams);
+grpc[Symbol.dispose]();
+server.kill("SIGTERM");
+const exitCode = await server.exited;
+rmSync(base, { recursive: true, force: true });
+
+for (const list of Object.values(latencies)) list.sort((a, b) => a - b);
+const report = {
+  bun: Bun.version,
+  swaps,
+  requests,
+  failed: failures.length,
+  mixed,
+  exitCode,
+  p50Ms: { steady: percentile(latencies.steady, 0.5), swapping: percentile(latencies.swapping, 0.5) },
+  p99Ms: { steady: percentile(latencies.steady, 0.99), swapping: percentile(latencies.swapping, 0.99) },
+  maxMs: { steady: latencies.steady.at(-1), swapping: latencies.swapping.at(-1) },
+  rss,
+};
+console.log(JSON.stringify({ ...report, rss: undefined }, null, 1));
+for (const failure of failures.slice(0, 5)) console.log(failure);
+if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(report, null, 1)}\n`);
+process.exit(failures.length === 0 && mixed === 0 && exitCode === 0 ? 0 : 1);
