@@ -12,6 +12,8 @@ import { type Batching, keyOf, type Prepare } from "./batching_run.ts";
 const CHEAP_RUN_MS = 0.01;
 /** 速い実行は、この回数に 1 回だけ測る(2 の冪)。 */
 const SAMPLE_EVERY = 64;
+/** 混んでいる間も、この回数の回に 1 度は 1 つだけで走らせて、固定費を測り直す。 */
+const PROBE_EVERY_TURNS = 16;
 /** 固定費を測る対象にする行数。多い行の時間は固定費ではない。 */
 const FEW_ROWS = 4;
 /** 1 つにまとめる行数の上限。固定費はここまでで十分に薄まり、待つ時間はまだ短い。 */
@@ -83,6 +85,7 @@ class TurnRun implements PreparedRun {
   /** 1 回の実行の固定費の見積もり。測るまでは高いものとする。 */
   #costMs = Number.POSITIVE_INFINITY;
   #cheapRuns = 0;
+  #busyTurns = 0;
   #arrivals = 0;
   /** 前の回に 2 つ以上届いた。次の回も、最初の 1 つを先に走らせずに仲間とまとめる。 */
   #busy = false;
@@ -127,10 +130,10 @@ class TurnRun implements PreparedRun {
     return outputs;
   }
 
-  /** たまの回収や割り込みで大きく出た値に引きずられないよう、上がるのは一度に倍までとする。 */
+  /** 最初の実行や割り込みで大きく出ることはあっても、実際より小さく出ることはない。下がるときはすぐ従う。 */
   #learn(ms: number): void {
     const known = this.#costMs;
-    this.#costMs = known === Number.POSITIVE_INFINITY ? ms : known + (Math.min(ms, known * 2) - known) / 4;
+    this.#costMs = ms < known ? ms : known + (Math.min(ms, known * 2) - known) / 4;
   }
 
   readonly #endTurn = (): void => {
@@ -141,6 +144,10 @@ class TurnRun implements PreparedRun {
     this.#queue = [];
     const now = this.#host.clock.monotonicMs();
     let waiting = tasks.filter((task) => isWanted(task, now));
+    if (++this.#busyTurns % PROBE_EVERY_TURNS === 0) {
+      const probe = waiting.shift();
+      if (probe !== undefined) this.#runAlone(probe);
+    }
     while (waiting.length > 0) {
       const batch: Task[] = [];
       const rest: Task[] = [];

@@ -148,6 +148,26 @@ describe("run()", () => {
     expect(Math.max(...model.rows.map(Number))).toBe(256);
   });
 
+  test("notices under steady load that a run has become cheap", async () => {
+    const { host, model, run } = setUp();
+    const costs = [1, 1];
+    model.before = () => {
+      host.clock.spend(costs.shift() ?? 0.001);
+      return undefined;
+    };
+    let merged = 0;
+    for (let turn = 0; turn < 40; turn++) {
+      const first = start(run, [floats([1], 2)]);
+      start(run, [floats([1], 2)]);
+      start(run, [floats([1], 2)]);
+      if (first.result === "waiting") merged++;
+      await host.clock.settle();
+    }
+    expect(merged).toBeGreaterThan(0);
+    expect(start(run, [floats([1], 2)]).result).toBe("3");
+    expect(start(run, [floats([1], 2)]).result).toBe("3");
+  });
+
   test("does not queue large requests, nor those it cannot count", async () => {
     const { host, model, run } = setUp();
     start(run, [floats([1], 0)]);
