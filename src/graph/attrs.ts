@@ -30,7 +30,7 @@ export class NodeAttrs implements Attrs {
   readonly #values: AttrMap;
   readonly #defaults: ReadonlyMap<string, AttrDefault> | undefined;
 
-  constructor(node: string, values: AttrMap, definition: OpDefinition | undefined) {
+  constructor(node: string, values: AttrMap, definition: Pick<OpDefinition, "defaults"> | undefined) {
     this.#node = node;
     this.#values = values;
     this.#defaults = definition?.defaults;
@@ -39,6 +39,12 @@ export class NodeAttrs implements Attrs {
   /** 与えられた属性そのもの(既定値を含まない)。 */
   get values(): AttrMap {
     return this.#values;
+  }
+
+  /** 既定値を引き継ぎ、属性を足した別のノードの読み口。 */
+  extend(node: string, added: AttrMap): NodeAttrs {
+    const defaults = this.#defaults === undefined ? undefined : { defaults: this.#defaults };
+    return new NodeAttrs(node, { ...this.#values, ...added }, defaults);
   }
 
   has(name: string): boolean {

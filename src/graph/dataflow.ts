@@ -142,7 +142,9 @@ export class DataflowExecutor implements Subgraph {
     const flow = new Flow(this.#initial, this.#enters, state);
     const results: Token[] = this.#fetches.map(({ constant }) => constant?.retain());
     const capture = ({ unit, iteration }: Ready, outputs: readonly Token[]): void => {
-      if (iteration.frame.parent !== undefined || !this.#fetched.has(unit)) return;
+      // Exit の値は、親の枠に現れる。
+      const { frame } = unit.kind === "exit" ? iteration.frame.parent! : iteration;
+      if (frame.parent !== undefined || !this.#fetched.has(unit)) return;
       this.#fetches.forEach((fetch, i) => {
         if (fetch.unit === unit) results[i] = outputs[fetch.index]?.retain();
       });

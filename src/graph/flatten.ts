@@ -21,7 +21,7 @@ export interface Endpoint {
  * 平らなグラフのノード。関数の呼び出しは残っていない。
  *
  * 呼び出しの境目は値を通すだけの `_Alias` と、順序だけを持つ `NoOp` に置き換わる。
- * 関数の引数は {@link FlatGraph.args} の `_Arg` になる。
+ * 関数の引数は {@link FlatGraph.args} の `_Argument` になる。
  */
 export interface FlatNode {
   /** グラフの中で一意な通し番号。 */
@@ -329,7 +329,7 @@ class Flattener {
   }
 
   /** 関数の引数を表すノードを作る。 */
-  #arguments(definition: FunctionDef, attrs: NodeAttrs, name: string, op: "_Alias" | "_Arg") {
+  #arguments(definition: FunctionDef, attrs: NodeAttrs, name: string, op: "_Alias" | "_Argument") {
     const byName = new Map<string, Draft[]>();
     const all: Draft[] = [];
     for (const arg of signatureOf(definition.signature?.inputArg ?? [])) {
@@ -340,12 +340,12 @@ class Flattener {
     return { byName, all };
   }
 
-  /** 単独の関数(While の本体など)を `_Arg` つきで展開する。 */
+  /** 単独の関数(While の本体など)を `_Argument` つきで展開する。 */
   addFunction(name: string, attr: AttrMap, callers: readonly string[]) {
     const definition = this.#library.get(name);
     const signature = new NodeAttrs(name, attr, undefined);
     const outputs = signatureOf(definition.signature?.outputArg ?? []);
-    const args = this.#arguments(definition, signature, name, "_Arg");
+    const args = this.#arguments(definition, signature, name, "_Argument");
     const scope: Scope = {
       prefix: `${name}/`,
       depth: callers.length,

@@ -48,8 +48,10 @@ interface Affine {
 export function fuse(order: readonly PlanNode[], fetches: readonly Wire[]): void {
   const uses = countUses(order, fetches);
   for (const node of order) {
-    if (node.constants !== undefined || !isFloat(node)) continue;
-    for (const at of operandsOf(node)) {
+    if (node.constants !== undefined) continue;
+    const operands = operandsOf(node);
+    if (operands.length === 0 || !isFloat(node)) continue;
+    for (const at of operands) {
       const contraction = contractionAt(node, at, uses);
       if (contraction !== undefined && absorb(node, at, contraction)) break;
     }
@@ -211,7 +213,6 @@ function constantWire(near: PlanNode, role: string, shape: readonly number[], da
 const text = (value: string): AttrValue =>
   create(AttrValueSchema, { value: { case: "s", value: new TextEncoder().encode(value) } });
 const real = (value: number): AttrValue => create(AttrValueSchema, { value: { case: "f", value } });
-const truth = (value: boolean): AttrValue => create(AttrValueSchema, { value: { case: "b", value } });
 
 /** `user` を、縮約と自分を合わせた 1 つの演算に書き換える。 */
 function replace(
@@ -225,16 +226,11 @@ function replace(
   user.inputs = [node.inputs[0]!, weights ?? node.inputs[1]!];
   if (bias !== undefined) user.inputs.push(bias);
   user.controls.push(...node.controls);
-  const attrs: Record<string, AttrValue> = {
-    ...node.attrs.values,
+  const added: Record<string, AttrValue> = {
     activation: text(activation),
     alpha: real(alpha),
   };
-  if (fused === "_Dense") {
-    attrs["transpose_a"] = truth(node.attrs.bool("transpose_a"));
-    attrs["transpose_b"] = truth(node.attrs.bool("transpose_b"));
-  }
   user.op = fused;
-  user.attrs = new NodeAttrs(user.name, attrs, node.definition);
+  user.attrs = node.attrs.extend(user.name, added);
   user.definition = undefined;
 }

@@ -223,14 +223,24 @@ const initialize =
     return [];
   };
 
-const write =
-  (clear: boolean) =>
+const insert =
   (): RawKernel =>
   ([handle, keys, values], run) => {
     const table = tableOf(handle);
     if (!table.writable) throw unimplemented("Insert is not supported by a table that is initialized once");
-    if (clear) table.clear();
     insertAll(table, keys!.tensor(run.device), values!.tensor(run.device));
+    return [];
+  };
+
+/** 中身を丸ごと置き換える。書き込めない表では 1 度きりの初期化として働く。 */
+const replaceAll =
+  (): RawKernel =>
+  ([handle, keys, values], run) => {
+    const table = tableOf(handle);
+    if (!table.writable && table.initialized) return [];
+    table.clear();
+    insertAll(table, keys!.tensor(run.device), values!.tensor(run.device));
+    table.initialized = true;
     return [];
   };
 
@@ -376,7 +386,7 @@ export const tableOps: readonly OpRow[] = [
   ...both("LookupTableFind", { raw: find }),
   ...both("LookupTableSize", { raw: size }),
   ...both("LookupTableExport", { raw: exportAll }),
-  ...both("LookupTableInsert", { stateful: true, raw: write(false) }),
-  ...both("LookupTableImport", { stateful: true, raw: write(true) }),
+  ...both("LookupTableInsert", { stateful: true, raw: insert }),
+  ...both("LookupTableImport", { stateful: true, raw: replaceAll }),
   { op: "LookupTableRemoveV2", stateful: true, raw: remove },
 ];
