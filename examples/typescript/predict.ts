@@ -18,7 +18,7 @@ function show(how: string, probabilities: ArrayLike<number>): void {
 }
 
 const rest = new RestClient({
-  baseUrl: process.env["REST_SERVER"] ?? "http://localhost:8501",
+  origin: process.env["REST_SERVER"] ?? "http://localhost:8501",
   timeoutMs: 5000,
 });
 const [row] = (await rest.predict(iris, { instances: [flower] })) as number[][];

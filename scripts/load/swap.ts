@@ -67,7 +67,7 @@ const server = Bun.spawn(
   ],
   { stdio: ["ignore", "ignore", "inherit"] },
 );
-const rest = new RestClient({ baseUrl: `http://127.0.0.1:${restPort}` });
+const rest = new RestClient({ origin: `http://127.0.0.1:${restPort}` });
 const grpc = new GrpcClient({ address: `127.0.0.1:${port}` });
 const input = new Map([["input", tensor("float", [1, 4], Float32Array.from(ROW))]]);
 

@@ -36,7 +36,7 @@ async function askGrpc(question: Question): Promise<number[][]> {
 }
 
 async function askRest(question: Question): Promise<number[][]> {
-  const client = new RestClient({ baseUrl: question.server, timeoutMs: question.timeoutMs });
+  const client = new RestClient({ origin: question.server, timeoutMs: question.timeoutMs });
   const predictions = await client.predict(ref(question), { instances: question.rows });
   return predictions as number[][];
 }

@@ -1,159 +1,181 @@
-import { Code, codeName, deadlineExceeded, StatusError, unavailable } from "../base/status.ts";
+import { fromJson, type JsonValue } from "@bufbuild/protobuf";
+import {
+  Code,
+  type CodeName,
+  cancelled,
+  deadlineExceeded,
+  internal,
+  StatusError,
+  unavailable,
+} from "../base/status.ts";
+import { SignatureDefSchema } from "../gen/tensorflow/core/protobuf/meta_graph_pb.ts";
+import { signatureFromProto } from "../tensor/signature_proto.ts";
+import type { CallOptions, MetadataAnswer, ModelRef, VersionStatus } from "./grpc_client.ts";
+import { formatJson, type JsonInput, type JsonOutput, parseJson } from "./json_text.ts";
 
 export interface RestClientOptions {
-  /** `http://host:port`。 */
-  readonly baseUrl: string;
-  /** 呼び出しごとの期限の既定。ミリ秒。 */
+  /** `http://localhost:8501` のように、`/v1` の手前まで。 */
+  readonly origin: string;
+  /** 呼び出しごとの期限の既定。 */
   readonly timeoutMs?: number;
+  /** すべての要求に付ける見出し(`Authorization` など)。 */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** サーバーを確かめる根(PEM)。無ければシステムの根。 */
+  readonly rootCerts?: string;
 }
 
-export interface RestCallOptions {
-  readonly timeoutMs?: number;
-  readonly signal?: AbortSignal;
+/** 行形式か列形式の一方。 */
+export type PredictBody = { readonly instances: readonly JsonInput[] } | { readonly inputs: JsonInput };
+
+/** 分類・回帰の例。値は 1 つか、同じ種類の列。 */
+export interface ExamplesBody {
+  readonly examples: readonly { readonly [feature: string]: JsonInput }[];
+  readonly context?: { readonly [feature: string]: JsonInput };
 }
 
-/** どのモデルか。版とラベルは高々一方。 */
-export interface RestModelRef {
-  readonly name: string;
-  readonly version?: bigint;
-  readonly label?: string;
-}
+const DEFAULT_TIMEOUT_MS = 30_000;
 
-/** 行(`instances`)か列(`inputs`)の一方。 */
-export type PredictBody = { readonly signatureName?: string } & (
-  | { readonly instances: readonly unknown[] }
-  | { readonly inputs: unknown }
-);
-
-export interface RestVersionStatus {
-  readonly version: bigint;
-  readonly state: string;
-  readonly code: Code;
-  readonly message: string;
-}
-
-const DEFAULT_TIMEOUT_MS = 10_000;
-
-/** HTTP の状態から分かる範囲のコード。400 は 3 つのコードが共有するので、最も多いものにする。 */
-const codeByStatus = new Map<number, Code>([
-  [400, Code.INVALID_ARGUMENT],
-  [401, Code.UNAUTHENTICATED],
-  [403, Code.PERMISSION_DENIED],
-  [404, Code.NOT_FOUND],
-  [409, Code.ABORTED],
-  [413, Code.RESOURCE_EXHAUSTED],
-  [429, Code.RESOURCE_EXHAUSTED],
-  [499, Code.CANCELLED],
-  [501, Code.UNIMPLEMENTED],
-  [503, Code.UNAVAILABLE],
-  [504, Code.DEADLINE_EXCEEDED],
-]);
-
-const bareWord = /(?<=[[\s,:])(-?Infinity|NaN)(?=[\s,\]}])/g;
-const MARK = "\u0000number:";
-
-/** 応答は NaN や Infinity を裸の語で含むことがある。それは JSON でないので、印を付けて読み、数に戻す。 */
-function parseReply(text: string): unknown {
-  if (!/NaN|Infinity/.test(text)) return JSON.parse(text);
-  return JSON.parse(
-    text.replace(bareWord, (word) => JSON.stringify(MARK + word)),
-    (_, value: unknown) =>
-      typeof value === "string" && value.startsWith(MARK) ? Number(value.slice(MARK.length)) : value,
-  );
-}
+/** HTTP の状態から。複数のコードが 1 つの状態になるので、元のコードに戻るとは限らない。 */
+const codes: Readonly<Record<number, Code>> = {
+  400: Code.INVALID_ARGUMENT,
+  401: Code.UNAUTHENTICATED,
+  403: Code.PERMISSION_DENIED,
+  404: Code.NOT_FOUND,
+  409: Code.ABORTED,
+  413: Code.RESOURCE_EXHAUSTED,
+  429: Code.RESOURCE_EXHAUSTED,
+  499: Code.CANCELLED,
+  500: Code.INTERNAL,
+  501: Code.UNIMPLEMENTED,
+  503: Code.UNAVAILABLE,
+  504: Code.DEADLINE_EXCEEDED,
+};
 
 /**
- * TensorFlow Serving の REST を話す客。失敗はすべて StatusError
+ * TensorFlow Serving の REST を話す客。失敗はすべて StatusError で、文面はサーバーのもの
  * (つながらなければ UNAVAILABLE、期限が過ぎれば DEADLINE_EXCEEDED)。
  */
 export class RestClient {
-  readonly #baseUrl: string;
-  readonly #timeoutMs: number;
+  readonly #options: RestClientOptions;
 
-  constructor({ baseUrl, timeoutMs = DEFAULT_TIMEOUT_MS }: RestClientOptions) {
-    this.#baseUrl = baseUrl.replace(/\/+$/, "");
-    this.#timeoutMs = timeoutMs;
+  constructor(options: RestClientOptions) {
+    this.#options = options;
   }
 
-  /**
-   * @returns 行の要求には `predictions`、列の要求には `outputs` の中身。
-   * @throws サーバーの断り(INVALID_ARGUMENT, NOT_FOUND など)。
-   */
-  async predict(model: RestModelRef, body: PredictBody, options: RestCallOptions = {}): Promise<unknown> {
-    const { signatureName, ...values } = body;
-    const document = signatureName === undefined ? values : { signature_name: signatureName, ...values };
-    const reply = (await this.#call(
-      "POST",
-      `${pathOf(model)}:predict`,
-      options,
-      JSON.stringify(document),
-    )) as {
-      predictions?: unknown;
-      outputs?: unknown;
+  /** @returns 行形式なら行の列、列形式なら出力(1 つなら値、複数なら別名 → 値)。 */
+  async predict(model: ModelRef, body: PredictBody, options: CallOptions = {}): Promise<JsonOutput> {
+    const key = "instances" in body ? "predictions" : "outputs";
+    return this.#infer(model, "predict", body, key, options);
+  }
+
+  /** @returns 例ごとの `[ラベル, 点]` の列。 */
+  async classify(model: ModelRef, body: ExamplesBody, options: CallOptions = {}): Promise<JsonOutput> {
+    return this.#infer(model, "classify", { ...body }, "results", options);
+  }
+
+  /** @returns 例ごとの値。 */
+  async regress(model: ModelRef, body: ExamplesBody, options: CallOptions = {}): Promise<JsonOutput> {
+    return this.#infer(model, "regress", { ...body }, "results", options);
+  }
+
+  async getModelMetadata(model: ModelRef, options: CallOptions = {}): Promise<MetadataAnswer> {
+    const answer = await this.#fetch(`${pathOf(model)}/metadata`, undefined, options);
+    const spec = member(answer, "model_spec");
+    const signatures = member(member(member(answer, "metadata"), "signature_def"), "signature_def");
+    return {
+      model: {
+        name: String(member(spec, "name")),
+        version: BigInt(String(member(spec, "version"))),
+        signatureName: String(member(spec, "signature_name")),
+      },
+      signatures: new Map(
+        Object.entries(signatures ?? {}).map(([key, json]) => [
+          key,
+          signatureFromProto(key, fromJson(SignatureDefSchema, json as JsonValue)),
+        ]),
+      ),
     };
-    return "instances" in body ? reply.predictions : reply.outputs;
-  }
-
-  /** 応答の文書そのもの。 */
-  async getModelMetadata(model: RestModelRef, options: RestCallOptions = {}): Promise<unknown> {
-    return await this.#call("GET", `${pathOf(model)}/metadata`, options);
   }
 
   /** 版の降順。 */
-  async getModelStatus(
-    model: RestModelRef,
-    options: RestCallOptions = {},
-  ): Promise<readonly RestVersionStatus[]> {
-    const reply = (await this.#call("GET", pathOf(model), options)) as {
-      model_version_status: {
-        version: string;
-        state: string;
-        status: { error_code: keyof typeof Code; error_message: string };
-      }[];
-    };
-    return reply.model_version_status.map(({ version, state, status }) => ({
-      version: BigInt(version),
-      state,
-      code: Code[status.error_code] ?? Code.UNKNOWN,
-      message: status.error_message,
-    }));
+  async getModelStatus(model: ModelRef, options: CallOptions = {}): Promise<readonly VersionStatus[]> {
+    const answer = await this.#fetch(pathOf(model), undefined, options);
+    const versions = member(answer, "model_version_status");
+    if (!Array.isArray(versions)) throw internal("The server answered without model_version_status");
+    return versions.map((one) => {
+      const status = member(one, "status");
+      return {
+        version: BigInt(String(member(one, "version"))),
+        state: String(member(one, "state")),
+        code: Code[String(member(status, "error_code")) as CodeName],
+        message: String(member(status, "error_message")),
+      };
+    });
   }
 
-  async #call(method: string, path: string, options: RestCallOptions, body?: string): Promise<unknown> {
-    const timeout = AbortSignal.timeout(options.timeoutMs ?? this.#timeoutMs);
+  async #infer(
+    model: ModelRef,
+    verb: string,
+    body: { readonly [key: string]: JsonInput },
+    key: string,
+    options: CallOptions,
+  ): Promise<JsonOutput> {
+    const { signatureName = "" } = model;
+    const named: { readonly [key: string]: JsonInput } =
+      signatureName === "" ? body : { signature_name: signatureName, ...body };
+    const answer = await this.#fetch(`${pathOf(model)}:${verb}`, formatJson(named), options);
+    const value = member(answer, key);
+    if (value === undefined) throw internal(`The server answered without ${key}`);
+    return value;
+  }
+
+  /** @param body 無ければ GET。 */
+  async #fetch(path: string, body: string | undefined, options: CallOptions): Promise<JsonOutput> {
+    const { origin, headers, rootCerts, timeoutMs = DEFAULT_TIMEOUT_MS } = this.#options;
+    const timeout = AbortSignal.timeout(options.timeoutMs ?? timeoutMs);
     const signal = options.signal === undefined ? timeout : AbortSignal.any([timeout, options.signal]);
-    let reply: Response;
+    let status: number;
     let text: string;
     try {
-      reply = await fetch(this.#baseUrl + path, { method, signal, ...(body === undefined ? {} : { body }) });
-      text = await reply.text();
-    } catch (error) {
-      if (timeout.aborted) throw deadlineExceeded("Deadline Exceeded", error);
-      if (signal.aborted) throw StatusError.from(error);
-      throw unavailable(`No connection to ${this.#baseUrl}: ${String(error)}`, error);
+      const response = await fetch(origin + path, {
+        signal,
+        ...(body === undefined ? {} : { method: "POST", body }),
+        headers: { ...headers, ...(body === undefined ? {} : { "Content-Type": "application/json" }) },
+        ...(rootCerts === undefined ? {} : { tls: { ca: rootCerts } }),
+      });
+      status = response.status;
+      text = await response.text();
+    } catch (thrown) {
+      if (timeout.aborted) throw deadlineExceeded("Deadline Exceeded", thrown);
+      if (options.signal?.aborted) throw cancelled("Cancelled", thrown);
+      throw unavailable(`Could not reach ${origin}`, thrown);
     }
-    if (reply.ok) return parseReply(text);
-    throw new StatusError(codeByStatus.get(reply.status) ?? Code.INTERNAL, messageOf(text, reply.status));
+    const answer = readAnswer(text);
+    if (status === 200 && answer !== undefined) return answer;
+    const message = answer === undefined ? undefined : member(answer, "error");
+    const code = status === 200 ? Code.INTERNAL : (codes[status] ?? Code.UNKNOWN);
+    throw new StatusError(code, typeof message === "string" ? message : `The server answered HTTP ${status}`);
   }
 }
 
-function pathOf({ name, version, label }: RestModelRef): string {
-  const choice =
-    version !== undefined
-      ? `/versions/${version}`
-      : label !== undefined
-        ? `/labels/${encodeURIComponent(label)}`
-        : "";
-  return `/v1/models/${encodeURIComponent(name)}${choice}`;
-}
-
-/** エラー本文の `error`。その形でなければ、状態とその前半を示す。 */
-function messageOf(text: string, status: number): string {
+/** JSON でなければ(HTML の頁、空の本文)undefined。 */
+function readAnswer(text: string): JsonOutput | undefined {
   try {
-    const { error } = JSON.parse(text) as { error?: unknown };
-    if (typeof error === "string") return error;
-  } catch {
-    // 途中の代理などが返す HTML。下で示す。
+    return parseJson(text);
+  } catch (thrown) {
+    if (thrown instanceof SyntaxError) return undefined;
+    throw thrown;
   }
-  return `HTTP ${status} ${codeName(codeByStatus.get(status) ?? Code.INTERNAL)}: ${text.slice(0, 200)}`;
+}
+
+function pathOf({ name, version, label }: ModelRef): string {
+  const base = `/v1/models/${encodeURIComponent(name)}`;
+  if (version !== undefined) return `${base}/versions/${version}`;
+  return label === undefined ? base : `${base}/labels/${encodeURIComponent(label)}`;
+}
+
+/** オブジェクトの中の値。オブジェクトでなければ undefined。 */
+function member(value: JsonOutput | undefined, key: string): JsonOutput | undefined {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
+  return Object.hasOwn(value, key) ? value[key] : undefined;
 }

@@ -51,7 +51,7 @@ describe("ModelServer on the embedded model", () => {
     ]);
     await server.start();
     url = `http://127.0.0.1:${restPort}`;
-    rest = new RestClient({ baseUrl: url });
+    rest = new RestClient({ origin: url });
     grpc = new GrpcClient({ address: `127.0.0.1:${port}` });
   });
 
