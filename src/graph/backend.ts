@@ -23,6 +23,9 @@ interface CpuBackend {
 const deviceDType = { float: "float32", int32: "int32", bool: "bool" } as const;
 const hostDType = { float32: "float", int32: "int32", bool: "bool" } as const;
 
+/** 一度に写す要素の数(float なら 4 MiB)。 */
+const UPLOAD_SLICE = 2 ** 20;
+
 /**
  * tfjs-wasm を engine を介さずに使う Device。カーネルを直に呼ぶので 1 演算あたりの手間が小さく、
  * 記憶の数え上げもこのクラスだけで済む。wasm に無いカーネルは tfjs-cpu に移して走らせる。
@@ -86,6 +89,29 @@ class WasmDevice implements Device {
     }
     const device = deviceDType[dtype];
     return this.#wasm.makeOutput([...shape], device, undefined, data as Float32Array) as DeviceTensor;
+  }
+
+  /**
+   * {@link uploadKept} と同じ写しを、`pause` を挟みながら作る。大きな重みを一度に写すと、その間ほかの
+   * 要求が止まる(初めて触れる記憶への書き込みは、1 MiB あたり 1 ms 近く掛かる)。
+   */
+  async uploadInSlices({ dtype, shape, data }: Tensor, pause: () => Promise<void>): Promise<DeviceTensor> {
+    if (dtype !== "float" && dtype !== "int32" && dtype !== "bool") {
+      throw internal(`Tensors of type ${dtype} do not fit the device`);
+    }
+    const made = this.#wasm.makeOutput([...shape], deviceDType[dtype]);
+    try {
+      for (let at = 0; at < data.length; at += UPLOAD_SLICE) {
+        if (at > 0) await pause();
+        // 待つ間に wasm の記憶が広がると前の窓は無効になるので、毎回開き直す。
+        const heap = this.#wasm.typedArrayFromHeap(made) as Float32Array;
+        heap.set(data.subarray(at, at + UPLOAD_SLICE), at);
+      }
+    } catch (thrown) {
+      this.#wasm.disposeData(made.dataId);
+      throw thrown;
+    }
+    return made as DeviceTensor;
   }
 
   download({ dataId, shape, dtype }: DeviceTensor): Tensor {

@@ -8,9 +8,9 @@ import {
   unavailable,
 } from "../base/status.ts";
 import type { MetaGraphDef } from "../gen/tensorflow/core/protobuf/meta_graph_pb.ts";
-import { byteWidth, type DType, dtypeOfWire } from "../tensor/dtype.ts";
+import { type DType, dtypeOfWire } from "../tensor/dtype.ts";
 import type { Signature } from "../tensor/signature.ts";
-import { sizeOf, type Tensor, tensor } from "../tensor/tensor.ts";
+import { type Tensor, tensor } from "../tensor/tensor.ts";
 import type { Backend, WasmDevice } from "./backend.ts";
 import type { ExecutionState } from "./execute.ts";
 import {
@@ -36,8 +36,6 @@ import { type EngineObject, Value } from "./value.ts";
 
 /** 1 つの版が持つ計画の数の上限。出力の選び方ごとに計画が増えるのを止める。 */
 const MAX_PLANS = 64;
-/** 重みを上げるとき、これだけ写すたびにほかの要求へ譲る。 */
-const UPLOAD_SLICE_BYTES = 8 * 2 ** 20;
 
 const INIT_SIGNATURE = "__saved_model_init_op";
 const variableOps: ReadonlySet<string> = new Set(["VarHandleOp", "VariableV2", "Variable"]);
@@ -376,14 +374,12 @@ export class GraphSession {
 
   /** デバイスだけが使う重みを先に上げ、ホストの写しを手放す。 */
   async #upload(plans: readonly Plan[], device: WasmDevice): Promise<void> {
-    let copied = 0;
     for (const value of new Set(plans.flatMap(({ deviceConstants }) => deviceConstants))) {
-      if (value.resident === undefined) value.attach(device.uploadKept(value.tensor(device)));
+      if (value.resident === undefined) {
+        value.attach(await device.uploadInSlices(value.tensor(device), () => this.#pause()));
+        await this.#pause();
+      }
       value.dropHost();
-      copied += sizeOf(value.shape) * byteWidth(value.dtype ?? "float");
-      if (copied < UPLOAD_SLICE_BYTES) continue;
-      copied = 0;
-      await this.#pause();
     }
   }
 
