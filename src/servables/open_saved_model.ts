@@ -10,6 +10,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { digestDirectory } from "./content_digest.ts";
 import type { PreparedRun, RunContext } from "./model_servable.ts";
 import type { SavedModelLoaderOptions } from "./saved_model_loader.ts";
+import { yieldingStorage } from "./yielding_storage.ts";
 
 export interface OpenOptions {
   /** 提供する MetaGraph の札。順は問わない。 */
@@ -26,10 +27,11 @@ export interface OpenOptions {
  */
 export function openSavedModel(
   host: Host,
-  storage: Storage,
+  disk: Storage,
   { tags, backend }: OpenOptions,
 ): SavedModelLoaderOptions["open"] {
   const yieldTurn = (): Promise<void> => new Promise((resolve) => host.clock.endOfTurn(resolve));
+  const storage = yieldingStorage(disk, yieldTurn);
   return async (directory, signal) => {
     await using bundle = await readSavedModel(storage, directory, tags);
     const { metaGraph, signatures, assets, initOp, checkpoint } = bundle;
@@ -50,7 +52,7 @@ export function openSavedModel(
       },
     );
     try {
-      const sha256 = await digestDirectory(host.clock, storage, directory, signal);
+      const sha256 = await digestDirectory(storage, directory, signal);
       const runs = new WeakMap<PreparedGraph, PreparedRun>();
       return {
         signatures,

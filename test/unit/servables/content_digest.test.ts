@@ -1,5 +1,4 @@
 import { describe, expect, test } from "bun:test";
-import { systemClock } from "../../../src/base/clock.ts";
 import { memoryStorage } from "../../../src/savedmodel/storage.ts";
 import { digestDirectory } from "../../../src/servables/content_digest.ts";
 
@@ -19,7 +18,7 @@ describe("digestDirectory()", () => {
         ["/m/2/saved_model.pb", bytes("other")],
       ]),
     );
-    expect(await digestDirectory(systemClock, storage, "/m/1", never)).toBe(
+    expect(await digestDirectory(storage, "/m/1", never)).toBe(
       sha256(
         `${sha256("")}  a/empty\n${sha256("graph")}  saved_model.pb\n` +
           `${sha256(big)}  variables/variables.data-00000-of-00001\n${sha256("index")}  variables/variables.index\n`,
@@ -29,9 +28,7 @@ describe("digestDirectory()", () => {
 
   test("stops with the signal, and fails with the storage", async () => {
     const storage = memoryStorage(new Map([["/m/1/f", bytes("x")]]));
-    expect(digestDirectory(systemClock, storage, "/m/1", AbortSignal.abort("unwanted"))).rejects.toBe(
-      "unwanted",
-    );
-    expect(digestDirectory(systemClock, storage, "/m/2", never)).rejects.toThrow("/m/2");
+    expect(digestDirectory(storage, "/m/1", AbortSignal.abort("unwanted"))).rejects.toBe("unwanted");
+    expect(digestDirectory(storage, "/m/2", never)).rejects.toThrow("/m/2");
   });
 });
