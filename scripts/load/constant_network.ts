@@ -16,3 +16,18 @@ export function constantNetwork(best: number): DenseNetwork {
     ],
   };
 }
+
+/** 変数の合計がおよそ `megabytes` MB の 4-n-n-3 の網。 */
+export function wideNetwork(megabytes: number): DenseNetwork {
+  const width = Math.round(Math.sqrt((megabytes * 2 ** 20) / 4));
+  const layer = (from: number, to: number, activation: "relu" | "softmax") => ({
+    kernel: { dtype: "float" as const, shape: [from, to], data: new Float32Array(from * to).fill(1e-4) },
+    bias: { dtype: "float" as const, shape: [to], data: new Float32Array(to) },
+    activation,
+  });
+  return {
+    inputName: "input",
+    outputName: "output",
+    layers: [layer(4, width, "relu"), layer(width, width, "relu"), layer(width, 3, "softmax")],
+  };
+}

@@ -2,7 +2,6 @@
 //   bun scripts/load/swap.ts [--swaps=200] [--binary=./iris-serving] [--json=FILE]
 // 二つの入口に 4 本ずつ、休まず要求を送る。版は奇数と偶数で答えが違い、答えから版が分かる。
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
@@ -12,6 +11,7 @@ import { writeSavedModel } from "../../src/savedmodel/writer.ts";
 import { tensor } from "../../src/tensor/tensor.ts";
 import { root } from "../steps.ts";
 import { constantNetwork } from "./constant_network.ts";
+import { freePort, percentile } from "./tools.ts";
 
 const { values } = parseArgs({
   options: {
@@ -34,19 +34,6 @@ function place(version: number): void {
     mkdirSync(dirname(file), { recursive: true });
     writeFileSync(file, bytes);
   }
-}
-
-async function freePort(): Promise<number> {
-  const { promise, resolve } = Promise.withResolvers<number>();
-  const server = createServer().listen(0, "127.0.0.1", () => {
-    const address = server.address();
-    server.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0));
-  });
-  return promise;
-}
-
-function percentile(sorted: readonly number[], p: number): number {
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * p))] ?? 0;
 }
 
 async function rssMegabytes(pid: number): Promise<number> {
