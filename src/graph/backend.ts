@@ -20,6 +20,9 @@ interface CpuBackend {
   disposeData(dataId: object, force?: boolean): boolean;
 }
 
+/** 右の行列を並べ替えて覚えるカーネル。 */
+const packsWeights: ReadonlySet<string> = new Set(["_FusedMatMul", "BatchMatMul"]);
+
 const deviceDType = { float: "float32", int32: "int32", bool: "bool" } as const;
 const hostDType = { float32: "float", int32: "int32", bool: "bool" } as const;
 
@@ -35,6 +38,8 @@ class WasmDevice implements Device {
   readonly #wasm: BackendWasm;
   readonly #cpu: CpuBackend;
   readonly #kernels = new Map<string, KernelFunc>();
+  /** 行列積の重みとして最初に使われたときの形。 */
+  readonly #packed = new WeakMap<object, string>();
   /** いまの歩で作られ、まだ引き取り手の決まらないもの。 */
   #pending: DeviceTensor[] = [];
 
@@ -49,9 +54,34 @@ class WasmDevice implements Device {
   }
 
   call(kernel: string, inputs: DeviceInputs, attrs: object = {}): DeviceTensor {
-    const out = this.#run(kernel, inputs, attrs) as DeviceTensor;
+    const out = this.#run(kernel, this.#guard(kernel, inputs), attrs) as DeviceTensor;
     this.#pending.push(out);
     return out;
+  }
+
+  /**
+   * tfjs-wasm のカーネルが、渡した形でなく記憶そのものを見る所を埋める。
+   *
+   * - 行列積は重みを並べ替えて覚え、記憶の番号だけで引く。同じ記憶を別の形の重みに使うときは写しを渡す。
+   * - 融合カーネルの偏りは、作られたときの階数が 1 でないと断られる。
+   */
+  #guard(kernel: string, inputs: DeviceInputs): DeviceInputs {
+    let { b } = inputs;
+    const { bias } = inputs;
+    if (bias !== undefined) {
+      const made = this.#wasm.dataIdMap.get(bias.dataId);
+      if (made.shape.length !== bias.shape.length) made.shape = bias.shape;
+    }
+    if (b === undefined || !packsWeights.has(kernel)) return inputs;
+    const shape = b.shape.join();
+    const packed = this.#packed.get(b.dataId);
+    if (packed === undefined) {
+      this.#packed.set(b.dataId, shape);
+    } else if (packed !== shape) {
+      b = this.call("Slice", { x: b }, { begin: b.shape.map(() => 0), size: b.shape });
+      return { ...inputs, b };
+    }
+    return inputs;
   }
 
   callMany(
@@ -59,7 +89,9 @@ class WasmDevice implements Device {
     inputs: readonly DeviceTensor[] | DeviceInputs,
     attrs: object = {},
   ): DeviceTensor[] {
-    const out = this.#run(kernel, inputs as DeviceInputs, attrs) as DeviceTensor[];
+    const made = this.#run(kernel, inputs as DeviceInputs, attrs);
+    // 入力が列でも出力が 1 本のカーネルがある(Concat)。
+    const out = (Array.isArray(made) ? made : [made]) as DeviceTensor[];
     this.#pending.push(...out);
     return out;
   }

@@ -1,9 +1,10 @@
 import { invalidArgument } from "../../base/status.ts";
 import { type Shape, sizeOf, type Tensor } from "../../tensor/tensor.ts";
+import { type Activation, activateInPlace } from "./dense_kernel.ts";
 import { numbersOf } from "./elementwise.ts";
 import { formatShape, makeTensor, newData, roundTo, toNumbers } from "./kernel_util.ts";
 import { requireChannelsLast } from "./layout.ts";
-import { type Activation, activate, activations, onWasm } from "./matmul.ts";
+import { onWasm } from "./matmul.ts";
 import type { HostKernel, OpNode, OpRow } from "./registry.ts";
 import { withShape } from "./strided_copy.ts";
 import {
@@ -209,17 +210,18 @@ function convRow(op: string, rank: 2 | 3): OpRow {
         const given = {
           strides: attrs.strides,
           dilations: attrs.dilations,
-          pad: devicePadding(attrs.padding),
           dataFormat: rank === 2 ? "NHWC" : "NDHWC",
         };
         // tfjs の 3 次元畳み込みは明示の余白を持たない。
         if (rank === 3 && typeof attrs.padding !== "string") return undefined;
+        const sameOrValid = String(attrs.padding).toLowerCase();
         return (inputs, device) => {
           const shape = geometry(inputs.shape(0), inputs.shape(1), attrs);
           if (isEmpty(shape, rank) || shape.inDepth !== shape.filterDepth) {
             return convolve(inputs.host(0), inputs.host(1), attrs);
           }
-          return device.call(op, { x: inputs.device(0), filter: inputs.device(1) }, given);
+          const pad = rank === 2 ? devicePadding(attrs.padding, shape.axes.slice(1)) : sameOrValid;
+          return device.call(op, { x: inputs.device(0), filter: inputs.device(1) }, { ...given, pad });
         };
       },
     },
@@ -236,15 +238,21 @@ const depthwise: OpRow = {
     work: ([x, filter]) => macs(x!.shape, filter!.shape),
     build: (node) => {
       const attrs = readAttrs(node, 2);
-      const given = { strides: attrs.strides, dilations: attrs.dilations, pad: devicePadding(attrs.padding) };
+      const given = { strides: attrs.strides, dilations: attrs.dilations };
       return (inputs, device) => {
         const x = inputs.shape(0);
         const [h, w, c, multiplier] = inputs.shape(1) as [number, number, number, number];
         const fits = inputs.shape(1).length === 4 && x.length === 4 && c === x[3];
-        if (!fits || isEmpty(geometry(x, [h, w, 1, c * multiplier], attrs), 2)) {
+        const shape = fits ? geometry(x, [h, w, 1, c * multiplier], attrs) : undefined;
+        if (shape === undefined || isEmpty(shape, 2)) {
           return convolve(inputs.host(0), depthwiseFilter(inputs.host(1), x.at(-1) ?? 0), attrs);
         }
-        return device.call("DepthwiseConv2dNative", { x: inputs.device(0), filter: inputs.device(1) }, given);
+        const pad = devicePadding(attrs.padding, shape.axes.slice(1));
+        return device.call(
+          "DepthwiseConv2dNative",
+          { x: inputs.device(0), filter: inputs.device(1) },
+          { ...given, pad },
+        );
       };
     },
   },
@@ -270,9 +278,11 @@ function finish(y: Tensor, bias: Tensor | undefined, { activation, alpha }: Fuse
     );
   }
   const out = y.data as Float32Array;
-  const add = bias?.data as Float32Array | undefined;
-  const kind = activations[activation];
-  for (let i = 0; i < out.length; i++) out[i] = activate(out[i]! + (add?.[i % channels] ?? 0), kind, alpha);
+  if (bias !== undefined) {
+    const add = bias.data as Float32Array;
+    for (let i = 0; i < out.length; i++) out[i]! += add[i % channels]!;
+  }
+  activateInPlace(out, activation, alpha);
   return y;
 }
 
@@ -297,7 +307,6 @@ function fusedRow(op: string, kernel: string, isDepthwise: boolean): OpRow {
         const given = {
           strides: attrs.strides,
           dilations: attrs.dilations,
-          pad: devicePadding(attrs.padding),
           dataFormat: "NHWC",
           activation: fused.activation,
           leakyreluAlpha: fused.alpha,
@@ -309,11 +318,17 @@ function fusedRow(op: string, kernel: string, isDepthwise: boolean): OpRow {
           const fits = filter.length === 4 && x.length === 4 && c === x[3];
           const full = isDepthwise ? [h, w, 1, c * multiplier] : filter;
           // 群の畳み込み、空の出力、形の誤りはホストで。
-          if (!fits || isEmpty(geometry(x, full, attrs), 2) || (bias && bias.shape[0] !== full[3])) {
+          const shape = fits ? geometry(x, full, attrs) : undefined;
+          if (shape === undefined || isEmpty(shape, 2) || (bias && bias.shape[0] !== full[3])) {
             const host = inputs.count > 2 ? inputs.host(2) : undefined;
             return run(inputs.host(0), inputs.host(1), host, attrs, fused);
           }
-          return device.call(kernel, { x: inputs.device(0), filter: inputs.device(1), bias }, given);
+          const pad = devicePadding(attrs.padding, shape.axes.slice(1));
+          return device.call(
+            kernel,
+            { x: inputs.device(0), filter: inputs.device(1), bias },
+            { ...given, pad },
+          );
         };
       },
     },
@@ -352,7 +367,12 @@ const conv2DBackpropInput: OpRow = {
         return device.call(
           "Conv2DBackpropInput",
           { dy: inputs.device(2), filter: inputs.device(1) },
-          { strides: attrs.strides, pad: devicePadding(attrs.padding), dataFormat: "NHWC", inputShape },
+          {
+            strides: attrs.strides,
+            pad: devicePadding(attrs.padding, shape.axes.slice(1)),
+            dataFormat: "NHWC",
+            inputShape,
+          },
         );
       };
     },

@@ -342,7 +342,7 @@ function approximateEqual(tolerance: number): HostKernel {
         `x and y must be of the same shape. x shape: ${formatShape(a!.shape)}. y shape: ${formatShape(b!.shape)}`,
       );
     }
-    return zipNumbers(a!, b!, "bool", (x, y) => Number(Math.abs(x - y) < tolerance));
+    return zipNumbers(a!, b!, "bool", (x, y) => Number(Math.abs(x - y) <= tolerance));
   };
 }
 

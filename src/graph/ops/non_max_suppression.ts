@@ -58,7 +58,7 @@ function suppress(
         rejected = true;
         break;
       }
-      next.score = Math.fround(next.score * (similar <= overlap ? Math.exp(scale * similar * similar) : 0));
+      next.score = Math.fround(next.score * Math.exp(scale * similar * similar));
       if (next.score <= minScore) break;
     }
     next.compared = chosen.indices.length;

@@ -5,15 +5,7 @@ import { isBig, isFloating, numbersOf } from "./elementwise.ts";
 import { formatShape, makeTensor, newData, roundTo, toNumbers } from "./kernel_util.ts";
 import { requireChannelsLast } from "./layout.ts";
 import type { DeviceRow, HostKernel, OpNode, OpRow } from "./registry.ts";
-import {
-  devicePadding,
-  type Padding,
-  paddingOf,
-  readPadding,
-  spatialAttr,
-  type WindowAxis,
-  windowAxis,
-} from "./window.ts";
+import { type Padding, paddingOf, readPadding, spatialAttr, type WindowAxis, windowAxis } from "./window.ts";
 
 /** 窓の集約。チャンネルは末尾だけ。2 次元は奥行き 1 の 3 次元として計算する。 */
 interface PoolAttrs {
@@ -138,11 +130,12 @@ function poolDevice(kernel: string, rank: 2 | 3, kind: Kind): DeviceRow {
     build: (node) => {
       const attrs = readAttrs(node, rank);
       // 1×1 の窓は XNNPACK が受け付けない。明示の余白は tfjs の平均が別の数え方をする。
-      if (sizeOf(attrs.size) === 1 || typeof attrs.padding !== "string") return undefined;
+      const { padding } = attrs;
+      if (sizeOf(attrs.size) === 1 || typeof padding !== "string") return undefined;
       const given = {
         filterSize: attrs.size,
         strides: attrs.strides,
-        pad: devicePadding(attrs.padding),
+        pad: padding.toLowerCase(),
         dataFormat: rank === 2 ? "NHWC" : "NDHWC",
       };
       return (inputs, device) => {
@@ -168,7 +161,8 @@ function poolRow(op: string, rank: 2 | 3, kind: Kind): OpRow {
         return pool(x!, attrs, kind);
       };
     },
-    device: poolDevice(op, rank, kind),
+    // tfjs の 3 次元の最大は、負の値だけの窓で誤る(初期値が最小の正の数)。
+    device: op === "MaxPool3D" ? undefined : poolDevice(op, rank, kind),
   };
 }
 

@@ -59,10 +59,17 @@ export function paddingOf(padding: Padding, axis: number): "SAME" | "VALID" | re
   return typeof padding === "string" ? padding : padding[axis]!;
 }
 
-/** tfjs の `pad` 属性の形。 */
-export function devicePadding(padding: Padding): string | readonly (readonly [number, number])[] {
-  if (typeof padding === "string") return padding.toLowerCase();
-  return [[0, 0], ...padding, [0, 0]];
+/**
+ * tfjs の `pad` 属性の形。SAME は、窓より歩幅が大きく端が余るとき XNNPACK が断るので、決まった余白に直して渡す。
+ *
+ * @param axes 空間軸ごとの窓の動き。
+ */
+export function devicePadding(
+  padding: Padding,
+  axes: readonly WindowAxis[],
+): "valid" | readonly (readonly [number, number])[] {
+  if (padding === "VALID") return "valid";
+  return [[0, 0], ...axes.map(({ before, after }) => [before, after] as const), [0, 0]];
 }
 
 /** バッチとチャンネルの歩幅は 1 でなければならない。 */
