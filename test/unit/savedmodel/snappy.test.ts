@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
 import fc from "fast-check";
+import { compressSnappy } from "../../../scripts/fuzz/snappy_writer.ts";
 import { Code, StatusError } from "../../../src/base/status.ts";
 import { decompressSnappy } from "../../../src/savedmodel/snappy.ts";
-import { compressSnappy } from "./snappy_writer.ts";
 
 const text = (value: string) => new TextEncoder().encode(value);
 

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { compressSnappy } from "../../../scripts/fuzz/snappy_writer.ts";
 import { Code, type StatusError } from "../../../src/base/status.ts";
 import { crc32c, maskCrc } from "../../../src/savedmodel/crc32c.ts";
 import { compareBytes, readTable, type TableEntry, writeTable } from "../../../src/savedmodel/sstable.ts";
-import { compressSnappy } from "./snappy_writer.ts";
 
 const utf8 = (text: string) => new TextEncoder().encode(text);
 

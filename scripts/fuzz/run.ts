@@ -1,0 +1,64 @@
+import { Code, codeName, StatusError } from "../../src/base/status.ts";
+import { TextProtoError } from "../../src/base/text_proto.ts";
+import { mixSeeds, Random } from "./random.ts";
+import type { Target } from "./targets.ts";
+
+/** 1 つの入力にかけてよい時間。これを越えたら「止まった」とみなす。 */
+const MAX_RUN_MS = 5000;
+
+/** 想定外の終わり方をした 1 回。`--seed` と `--only` で再現できる。 */
+export interface Finding {
+  readonly target: string;
+  readonly index: number;
+  readonly problem: string;
+}
+
+export interface FuzzReport {
+  /** 的 → 結果(`OK` かコードの名前)→ 回数。 */
+  readonly outcomes: ReadonlyMap<string, ReadonlyMap<string, number>>;
+  readonly findings: readonly Finding[];
+  readonly slowestMs: number;
+}
+
+/**
+ * 壊したファイルを試す。入力は種と番号だけで決まる。
+ *
+ * @param indexes 試す番号。番号 i は `targets[i % targets.length]` を使う。
+ */
+export async function fuzz(
+  targets: readonly Target[],
+  seed: number,
+  indexes: Iterable<number>,
+): Promise<FuzzReport> {
+  const outcomes = new Map(targets.map(({ name }) => [name, new Map<string, number>()]));
+  const findings: Finding[] = [];
+  let slowestMs = 0;
+  for (const index of indexes) {
+    const target = targets[index % targets.length]!;
+    const startMs = performance.now();
+    const { outcome, problem } = await attempt(target, new Random(mixSeeds(seed, index)));
+    const elapsedMs = performance.now() - startMs;
+    slowestMs = Math.max(slowestMs, elapsedMs);
+    const counts = outcomes.get(target.name)!;
+    counts.set(outcome, (counts.get(outcome) ?? 0) + 1);
+    if (problem !== undefined) findings.push({ target: target.name, index, problem });
+    if (elapsedMs > MAX_RUN_MS) {
+      findings.push({ target: target.name, index, problem: `took ${Math.round(elapsedMs)} ms` });
+    }
+  }
+  return { outcomes, findings, slowestMs };
+}
+
+async function attempt(target: Target, random: Random): Promise<{ outcome: string; problem?: string }> {
+  try {
+    await target.run(random);
+    return { outcome: "OK" };
+  } catch (error) {
+    if (error instanceof TextProtoError) return { outcome: "TextProtoError" };
+    if (error instanceof StatusError && error.code !== Code.INTERNAL && error.code !== Code.UNKNOWN) {
+      return { outcome: codeName(error.code) };
+    }
+    const cause = error instanceof StatusError ? error.cause : undefined;
+    return { outcome: "crash", problem: `${error}${cause instanceof Error ? `\n${cause.stack}` : ""}` };
+  }
+}
