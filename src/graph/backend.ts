@@ -39,7 +39,7 @@ class WasmDevice implements Device {
   readonly #cpu: CpuBackend;
   readonly #kernels = new Map<string, KernelFunc>();
   /** 行列積の重みとして最初に使われたときの形。 */
-  readonly #packed = new WeakMap<object, string>();
+  readonly #packed = new WeakMap<object, readonly number[]>();
   /** いまの歩で作られ、まだ引き取り手の決まらないもの。 */
   #pending: DeviceTensor[] = [];
 
@@ -73,11 +73,10 @@ class WasmDevice implements Device {
       if (made.shape.length !== bias.shape.length) made.shape = bias.shape;
     }
     if (b === undefined || !packsWeights.has(kernel)) return inputs;
-    const shape = b.shape.join();
     const packed = this.#packed.get(b.dataId);
     if (packed === undefined) {
-      this.#packed.set(b.dataId, shape);
-    } else if (packed !== shape) {
+      this.#packed.set(b.dataId, b.shape);
+    } else if (!isSameShape(packed, b.shape)) {
       b = this.call("Slice", { x: b }, { begin: b.shape.map(() => 0), size: b.shape });
       return { ...inputs, b };
     }
@@ -218,6 +217,12 @@ class WasmDevice implements Device {
     for (const { dataId } of made) this.#cpu.disposeData(dataId, true);
     return Array.isArray(out) ? back : back[0]!;
   }
+}
+
+function isSameShape(a: readonly number[], b: readonly number[]): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
 }
 
 async function start(files: WasmFiles): Promise<WasmDevice> {

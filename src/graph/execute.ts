@@ -115,6 +115,9 @@ function deviceError(thrown: unknown): unknown {
   return thrown;
 }
 
+/** 立ち上がっていないデバイスを求めるのは、閾値のこの倍の仕事から。記憶を 30 MB ほど使うので、少しの得では求めない。 */
+const WISH_FACTOR = 16;
+
 /** ホストでもデバイスでも走れるもの。入力の居場所と仕事量だけで選ぶ。 */
 export class EitherRunner implements Kernel {
   readonly place = "host or wasm";
@@ -138,12 +141,11 @@ export class EitherRunner implements Kernel {
   }
 
   invoke(inputs: readonly Value[], state: ExecutionState): Value | readonly Value[] {
-    if (!this.#prefersDevice(inputs)) return this.#host.invoke(inputs, state);
     if (state.device === undefined) {
-      state.wishDevice();
+      if (this.work(inputs) >= this.limit * WISH_FACTOR) state.wishDevice();
       return this.#host.invoke(inputs, state);
     }
-    return this.#device.invoke(inputs, state);
+    return (this.#prefersDevice(inputs) ? this.#device : this.#host).invoke(inputs, state);
   }
 
   #prefersDevice(inputs: readonly Value[]): boolean {

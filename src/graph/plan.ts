@@ -26,8 +26,13 @@ import { Variable } from "./ops/variable.ts";
 import { constantOf, PlanNode, PlannedNode, type Wire } from "./plan_node.ts";
 import { fitsDevice, Value } from "./value.ts";
 
-/** ホストで計算するより wasm に渡すほうが速くなる仕事量(積和の回数)。docs/ops.md に測り方がある。 */
-export const DEVICE_WORK = 16_384;
+/**
+ * ホストで計算するより wasm に渡すほうが速くなる仕事量(積和の回数)。
+ * 4-16-3 の全結合で、ホストと wasm の時間は 55 行(第 1 層で 3,500)あたりで並ぶ。
+ */
+export const DEVICE_WORK = 4096;
+/** これだけの要素の重みを持つ演算があれば、1 行の入力でも wasm のほうが速い。読み込みのうちに立ち上げる。 */
+const HEAVY_WEIGHTS = 16_384;
 /** 畳み込みの結果がこれより大きく、かつ入力の 2 倍を超えるなら、畳み込まずに毎回計算する。 */
 const MAX_FOLDED_GROWTH_BYTES = 16 * 2 ** 20;
 
@@ -402,7 +407,7 @@ class PlanBuilder {
         return { kernel: new DeviceRunner(device), onDevice: onDevice! };
       }
       const work = row.device!.work ?? largestInput;
-      if (isHeavy(node, onDevice!)) this.#needsDevice = true;
+      if (row.device!.heavy === true || isHeavy(node, onDevice!)) this.#needsDevice = true;
       const kernel = new EitherRunner(row.host(planned), device, onDevice!, work, this.#context.deviceWork);
       return { kernel, onDevice: onDevice! };
     } catch (thrown) {
@@ -509,7 +514,7 @@ class PlanBuilder {
         const value = template[slot];
         if (value === undefined) return;
         // 小さい定数は、どちらで走るかが実行時に決まる。
-        if (onDevice[i] === true && sizeOf(value.shape) >= DEVICE_WORK) used.add(slot);
+        if (onDevice[i] === true && sizeOf(value.shape) >= HEAVY_WEIGHTS) used.add(slot);
         else elsewhere.add(slot);
       });
     }
@@ -564,7 +569,7 @@ function outputsOf(slots: readonly number[] | undefined): number[] {
 function isHeavy(node: PlanNode, onDevice: readonly boolean[]): boolean {
   return node.inputs.some((input, i) => {
     const value = constantOf(input);
-    return onDevice[i] === true && value !== undefined && sizeOf(value.shape) >= DEVICE_WORK;
+    return onDevice[i] === true && value !== undefined && sizeOf(value.shape) >= HEAVY_WEIGHTS;
   });
 }
 

@@ -204,6 +204,7 @@ function convRow(op: string, rank: 2 | 3): OpRow {
       return ([x, filter]) => convolve(x!, filter!, attrs);
     },
     device: {
+      heavy: true,
       work: ([x, filter]) => macs(x!.shape, filter!.shape),
       build: (node) => {
         const attrs = readAttrs(node, rank);
@@ -235,6 +236,7 @@ const depthwise: OpRow = {
     return ([x, filter]) => convolve(x!, depthwiseFilter(filter!, x!.shape.at(-1) ?? 0), attrs);
   },
   device: {
+    heavy: true,
     work: ([x, filter]) => macs(x!.shape, filter!.shape),
     build: (node) => {
       const attrs = readAttrs(node, 2);
@@ -299,6 +301,7 @@ function fusedRow(op: string, kernel: string, isDepthwise: boolean): OpRow {
       return ([x, filter, bias]) => run(x!, filter!, bias, attrs, fused);
     },
     device: {
+      heavy: true,
       work: ([x, filter]) => macs(x!.shape, filter!.shape),
       build: (node) => {
         const attrs = readAttrs(node, 2);
@@ -352,6 +355,7 @@ const conv2DBackpropInput: OpRow = {
   host: (node) => backpropInput(node, 2),
   device: {
     hostInputs: [0],
+    heavy: true,
     work: ([, filter, dy]) => macs(dy!.shape, filter!.shape),
     build: (node) => {
       const attrs = readAttrs(node, 2);

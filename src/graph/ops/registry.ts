@@ -31,7 +31,8 @@ import type { Device, DeviceTensor, EngineObject, Value } from "../value.ts";
  *    どれかの(ホスト指定でない)入力がデバイスにあれば device、そうでなければ `work(inputs)` が閾値以上のとき device。
  *    `work` の既定は最大の入力の要素数。単位はおおよそ「ホストでの積和の回数」。
  *
- * host しか無い重い演算は正しいが遅い。device しか無い演算を含むモデルは起動時に wasm を立ち上げる。
+ * host しか無い重い演算は正しいが遅い。device しか無い演算、大きな定数の重み、`heavy` の演算を含むモデルは、
+ * 読み込みのときに wasm を立ち上げる。ほかのモデルは、とても大きな仕事に出会うまで tfjs を読み込みもしない。
  *
  * ## 定数畳み込み
  *
@@ -87,6 +88,8 @@ export interface DeviceRow {
   readonly hostInputs?: readonly number[] | "rest";
   /** true なら、float の入力が無くても device を候補にする。 */
   readonly anyDType?: boolean;
+  /** true なら、重みが小さくても起動時に wasm を立ち上げる(畳み込みのように、入力の広さで重くなるもの)。 */
+  readonly heavy?: boolean;
   /** 「どちらでも」のときの仕事量の見積もり。既定は最大の入力の要素数。 */
   readonly work?: (inputs: readonly Value[]) => number;
   /** @returns この属性の組をデバイスで扱えなければ undefined。 */
