@@ -225,12 +225,14 @@ function isSameShape(a: readonly number[], b: readonly number[]): boolean {
   return true;
 }
 
-async function start(files: WasmFiles): Promise<WasmDevice> {
-  const [core, wasm] = await Promise.all([
-    import("@tensorflow/tfjs-core"),
-    import("@tensorflow/tfjs-backend-wasm"),
-    import("@tensorflow/tfjs-backend-cpu"),
-  ]);
+/** 3 つのモジュールの評価と wasm の用意で 50 ms ほど掛かるので、1 つごとに譲る。 */
+async function start(files: WasmFiles, pause: () => Promise<void>): Promise<WasmDevice> {
+  const core = await import("@tensorflow/tfjs-core");
+  await pause();
+  await import("@tensorflow/tfjs-backend-cpu");
+  await pause();
+  const wasm = await import("@tensorflow/tfjs-backend-wasm");
+  await pause();
   core.enableProdMode();
   wasm.setWasmPaths({
     "tfjs-backend-wasm.wasm": files.plain,
@@ -252,11 +254,19 @@ async function start(files: WasmFiles): Promise<WasmDevice> {
  */
 export class Backend {
   readonly #files: WasmFiles;
+  readonly #around: (run: () => Promise<WasmDevice>) => Promise<WasmDevice>;
   #starting: Promise<WasmDevice> | undefined;
   #device: WasmDevice | undefined;
 
-  constructor(files: WasmFiles) {
+  /**
+   * @param around 立ち上げの前後に行うこと。tfjs-wasm の殻がプロセスに残すものを片付けるのに使う。
+   */
+  constructor(
+    files: WasmFiles,
+    around: (run: () => Promise<WasmDevice>) => Promise<WasmDevice> = (run) => run(),
+  ) {
     this.#files = files;
+    this.#around = around;
   }
 
   /** 立ち上がっていなければ undefined。 */
@@ -264,9 +274,13 @@ export class Backend {
     return this.#device;
   }
 
-  /** 立ち上げる。2 回目からは同じものを返す。失敗したら次の呼び出しでやり直す。 */
-  boot(): Promise<WasmDevice> {
-    this.#starting ??= start(this.#files).then(
+  /**
+   * 立ち上げる。2 回目からは同じものを返す。失敗したら次の呼び出しでやり直す。
+   *
+   * @param pause 途中で、待っている要求に順番を譲る。
+   */
+  boot(pause: () => Promise<void> = async () => {}): Promise<WasmDevice> {
+    this.#starting ??= start(this.#files, pause).then(
       (device) => {
         this.#device = device;
         return device;

@@ -369,7 +369,7 @@ export class GraphSession {
       }
     }
     if (!plans.some(({ needsDevice }) => needsDevice)) return;
-    await this.#upload(plans, await this.#options.backend.boot());
+    await this.#upload(plans, await this.#options.backend.boot(this.#options.yieldTurn));
   }
 
   /** デバイスだけが使う重みを先に上げ、ホストの写しを手放す。 */
@@ -390,7 +390,7 @@ export class GraphSession {
 
   #wishDevice(): void {
     const { backend, onDeviceFailure } = this.#options;
-    backend.boot().catch((error: unknown) => onDeviceFailure(StatusError.from(error)));
+    backend.boot(this.#options.yieldTurn).catch((error: unknown) => onDeviceFailure(StatusError.from(error)));
   }
 
   /** 並びを問わずに引いた計画。 */
