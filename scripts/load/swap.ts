@@ -1,5 +1,5 @@
 // 負荷を掛けたまま版を入れ替え続け、失敗、混ざった答え、遅れ、メモリの増えを測る。
-//   bun scripts/load/swap.ts [--swaps=200] [--binary=./iris-serving] [--json=FILE]
+//   bun scripts/load/swap.ts [--swaps=200] [--pause_ms=0] [--binary=./iris-serving] [--json=FILE]
 // 二つの入口に 4 本ずつ、休まず要求を送る。版は奇数と偶数で答えが違い、答えから版が分かる。
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -17,10 +17,12 @@ const { values } = parseArgs({
   options: {
     swaps: { type: "string", default: "200" },
     binary: { type: "string", default: join(root, "iris-serving") },
+    pause_ms: { type: "string", default: "0" },
     json: { type: "string" },
   },
 });
 const swaps = Number(values.swaps);
+const pauseMs = Number(values.pause_ms);
 const STREAMS = 4;
 const ROW = [5.1, 3.5, 1.4, 0.2];
 
@@ -78,6 +80,7 @@ async function stream(ask: () => Promise<boolean>): Promise<void> {
     }
     latencies[at].push(performance.now() - started);
     requests++;
+    if (pauseMs > 0) await Bun.sleep(pauseMs);
   }
 }
 
