@@ -2,6 +2,7 @@ import type { Host } from "./base/host.ts";
 import { failedPrecondition, invalidArgument } from "./base/status.ts";
 import { BatchScheduler } from "./batching/batch_scheduler.ts";
 import { toBatchingParameters, toQueueOptions } from "./batching/batching_parameters.ts";
+import { withoutNewListeners } from "./cli/process_listeners.ts";
 import { readTextProto } from "./config_files.ts";
 import { availabilityPreserving } from "./core/aspired_version_policy.ts";
 import { ConfigProtoSchema } from "./gen/tensorflow/core/protobuf/config_pb.ts";
@@ -175,7 +176,7 @@ export class ModelServer {
     const tags = options.savedModelTags.split(",").filter((tag) => tag !== "");
     const loader = {
       storage,
-      open: openSavedModel(this.#host, storage, { tags, backend: new Backend(wasm) }),
+      open: openSavedModel(this.#host, storage, { tags, backend: new Backend(wasm, withoutNewListeners) }),
       coat: createModelBatching(this.#host, await this.#readBatching()),
       warmup: options.enableModelWarmup
         ? {

@@ -11,6 +11,8 @@ export interface WasmFiles {
   readonly simd: string;
 }
 
+/** 立ち上げの一部を包む関数。 */
+type Around = <T>(run: () => Promise<T>) => Promise<T>;
 type KernelFunc = tfc.KernelFunc;
 
 /** tfjs-cpu のうち、ここで使う面。 */
@@ -226,7 +228,7 @@ function isSameShape(a: readonly number[], b: readonly number[]): boolean {
 }
 
 /** 3 つのモジュールの評価と wasm の用意で 50 ms ほど掛かるので、1 つごとに譲る。 */
-async function start(files: WasmFiles, pause: () => Promise<void>): Promise<WasmDevice> {
+async function start(files: WasmFiles, around: Around, pause: () => Promise<void>): Promise<WasmDevice> {
   const core = await import("@tensorflow/tfjs-core");
   await pause();
   await import("@tensorflow/tfjs-backend-cpu");
@@ -240,7 +242,8 @@ async function start(files: WasmFiles, pause: () => Promise<void>): Promise<Wasm
     // スレッド版は Bun では選ばれないが、三つとも名指さないと tfjs が受け付けない。
     "tfjs-backend-wasm-threaded-simd.wasm": files.simd,
   });
-  if (!(await core.setBackend("wasm"))) throw internal("The wasm backend of tfjs failed to start");
+  if (!(await around(() => core.setBackend("wasm"))))
+    throw internal("The wasm backend of tfjs failed to start");
   return new WasmDevice(
     core,
     core.findBackend("wasm") as BackendWasm,
@@ -254,17 +257,14 @@ async function start(files: WasmFiles, pause: () => Promise<void>): Promise<Wasm
  */
 export class Backend {
   readonly #files: WasmFiles;
-  readonly #around: (run: () => Promise<WasmDevice>) => Promise<WasmDevice>;
+  readonly #around: Around;
   #starting: Promise<WasmDevice> | undefined;
   #device: WasmDevice | undefined;
 
   /**
-   * @param around 立ち上げの前後に行うこと。tfjs-wasm の殻がプロセスに残すものを片付けるのに使う。
+   * @param around wasm の立ち上げを包むもの。tfjs-wasm の殻がプロセスに残すものを片付けるのに使う。
    */
-  constructor(
-    files: WasmFiles,
-    around: (run: () => Promise<WasmDevice>) => Promise<WasmDevice> = (run) => run(),
-  ) {
+  constructor(files: WasmFiles, around: Around = (run) => run()) {
     this.#files = files;
     this.#around = around;
   }
@@ -280,7 +280,7 @@ export class Backend {
    * @param pause 途中で、待っている要求に順番を譲る。
    */
   boot(pause: () => Promise<void> = async () => {}): Promise<WasmDevice> {
-    this.#starting ??= start(this.#files, pause).then(
+    this.#starting ??= start(this.#files, this.#around, pause).then(
       (device) => {
         this.#device = device;
         return device;
