@@ -62,25 +62,15 @@ export function putFloat(out: Uint8Array, at: number, value: number, single: boo
   const away = scaled - six;
   if (away < 0.07 && away > -0.07) {
     const back = scale >= 0 ? six / pow10[scale]! : six * pow10[-scale]!;
-    if (single) {
-      if (Math.fround(back) === magnitude) {
-        // 10 進 → double → float の二重丸めが起こりうるのは、double が隣り合う float の真ん中に乗った時だけ。
-        const mirrored = 2 * back - magnitude;
-        if (mirrored !== magnitude && Math.fround(mirrored) === mirrored) {
-          return putUncommon(out, start, magnitude, single);
-        }
-        return putSix(out, start, six | 0, exponent);
-      }
-    } else if (back === magnitude) {
-      return putSix(out, start, six | 0, exponent);
-    }
+    // 10 進 → double → float の二重丸めは、6 桁の 10 進すべてを調べて、結果を変えないことを確かめてある。
+    if ((single ? Math.fround(back) : back) === magnitude) return putSix(out, start, six | 0, exponent);
   }
   return single ? putNine(out, start, magnitude, exponent) : putSeventeen(out, start, magnitude, exponent);
 }
 
 /**
  * 確率のような 1 未満の float。一番多い形なので、指数の計算も桁の移動もせずに直接書く。
- * この範囲では 9 桁への積が正確で、6 桁の判定に二重丸めも起こらない。
+ * この範囲では 9 桁への積が正確。
  */
 function putFraction(out: Uint8Array, start: number, magnitude: number): number {
   const exponent = magnitude >= 0.1 ? -1 : magnitude >= 0.01 ? -2 : magnitude >= 0.001 ? -3 : -4;
@@ -95,7 +85,6 @@ function putFraction(out: Uint8Array, start: number, magnitude: number): number 
   let nine = product | 0;
   const fraction = product - nine;
   if (fraction > 0.5 || (fraction === 0.5 && (nine & 1) === 1)) nine++;
-  // 繰り上がって 10 桁になる値(0.0999999999…)は float では必ず 6 桁で足りるので、ここには来ない。
   let at = start;
   out[at++] = 0x30;
   out[at++] = 0x2e;
@@ -128,6 +117,10 @@ function putSix(out: Uint8Array, at: number, six: number, exponent: number): num
   return layOut(out, at, 6, overflows ? exponent + 1 : exponent, 6);
 }
 
+/**
+ * 9 桁。10 の冪に桁上がりするほど近い値は、その冪に一番近い float だけで、それは 6 桁で足りるのでここには来ない
+ * ({@link putSeventeen} も同じ)。
+ */
 function putNine(out: Uint8Array, at: number, magnitude: number, exponent: number): number {
   const scale = 8 - exponent;
   if (scale < 0 || scale > 22) return putUncommon(out, at, magnitude, true);
@@ -142,13 +135,8 @@ function putNine(out: Uint8Array, at: number, magnitude: number, exponent: numbe
     const error = scale <= 12 ? 0 : productError(magnitude, power, product);
     if (error > 0 || (error === 0 && rounded % 2 === 1)) rounded++;
   }
-  let power10 = exponent;
-  if (rounded === 1e9) {
-    rounded = 1e8;
-    power10++;
-  }
   putNineDigits(out, at + DIGITS, rounded | 0);
-  return layOut(out, at, 9, power10, 9);
+  return layOut(out, at, 9, exponent, 9);
 }
 
 function putSeventeen(out: Uint8Array, at: number, magnitude: number, exponent: number): number {
@@ -170,17 +158,10 @@ function putSeventeen(out: Uint8Array, at: number, magnitude: number, exponent: 
     high++;
     low -= 1e9;
   }
-  if (high < 1e7) return putUncommon(out, at, magnitude, false);
-  let power10 = exponent;
-  if (high === 1e8) {
-    high = 1e7;
-    low = 0;
-    power10++;
-  }
   // 上 8 桁は 9 桁として書くので先頭に 0 が付く。その場所は layOut が上書きする。
   putNineDigits(out, at + DIGITS - 1, high | 0);
   putNineDigits(out, at + DIGITS + 8, low | 0);
-  return layOut(out, at, 17, power10, 17);
+  return layOut(out, at, 17, exponent, 17);
 }
 
 /**
@@ -260,7 +241,8 @@ function putUncommon(out: Uint8Array, at: number, magnitude: number, single: boo
     return putText(out, at, "Infinity");
   }
   const [six, sixExponent] = roundDecimal(magnitude, 6);
-  if (parsesTo(six, sixExponent, magnitude, single)) {
+  const back = Number(`${six}e${sixExponent - 5}`);
+  if ((single ? Math.fround(back) : back) === magnitude) {
     putText(out, at + DIGITS, six);
     return layOut(out, at, 6, sixExponent, 6);
   }
@@ -289,34 +271,4 @@ function roundDecimal(magnitude: number, precision: number): readonly [string, n
   }
   const [rounded, roundedPower] = magnitude.toExponential(precision - 1).split("e") as [string, string];
   return [rounded.replace(".", ""), Number(roundedPower)];
-}
-
-/** 10 進の文面を「その型で」読んだ値が `magnitude` か。float は double を経由すると二重丸めになるので整数で比べる。 */
-function parsesTo(text: string, exponent: number, magnitude: number, single: boolean): boolean {
-  const parsed = Number(`${text}e${exponent - text.length + 1}`);
-  if (!single) return parsed === magnitude;
-  if (Math.fround(parsed) !== magnitude) return false;
-  const mirrored = 2 * parsed - magnitude;
-  if (mirrored === magnitude || Math.fround(mirrored) !== mirrored) return true;
-  // parsed は magnitude と mirrored の真ん中。元の 10 進がどちらに近いかを有理数で決める。
-  const side = compareDecimal(text, exponent - text.length + 1, parsed);
-  if (side === 0) return true;
-  return magnitude > mirrored === side > 0;
-}
-
-/** 10 進 `text × 10^power` と double の大小。 */
-function compareDecimal(text: string, power: number, value: number): number {
-  let left = BigInt(text);
-  let right: bigint;
-  let scale = 0;
-  let whole = value;
-  while (!Number.isInteger(whole)) {
-    whole *= 2;
-    scale++;
-  }
-  right = BigInt(whole);
-  left <<= BigInt(scale);
-  if (power >= 0) left *= 10n ** BigInt(power);
-  else right *= 10n ** BigInt(-power);
-  return left < right ? -1 : left > right ? 1 : 0;
 }

@@ -252,10 +252,6 @@ function writeRun(sink: ByteSink, output: Tensor, from: number, count: number): 
 /** `from` から `size` 個の値を、1 行の入れ子にして書く。 */
 function writeInline(sink: ByteSink, output: Tensor, dim: number, from: number, size: number): void {
   const { shape } = output;
-  if (dim >= shape.length) {
-    writeValue(sink, output, from);
-    return;
-  }
   const count = shape[dim]!;
   sink.byte(0x5b);
   if (dim === shape.length - 1) {
