@@ -1,0 +1,167 @@
+import { afterAll, beforeAll, describe, expect, spyOn, test } from "bun:test";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { embeddedModel, wasmFiles } from "../../src/assets.ts";
+import { systemClock } from "../../src/base/clock.ts";
+import { silentLogger } from "../../src/base/log.ts";
+import { Metrics } from "../../src/base/metrics.ts";
+import { UsageError } from "../../src/cli/command.ts";
+import { commands } from "../../src/cli/commands.ts";
+import { usage } from "../../src/cli/usage.ts";
+import { parseOptions } from "../../src/options.ts";
+import { diskStorage } from "../../src/savedmodel/storage.ts";
+import { ModelServer } from "../../src/server.ts";
+import { freePort } from "../helpers/free_port.ts";
+
+/** 副コマンドを同じプロセスで走らせ、書いたものを集める。 */
+async function run(name: string, ...args: string[]): Promise<{ exitCode: number; out: string; err: string }> {
+  const out: string[] = [];
+  const err: string[] = [];
+  const log = spyOn(console, "log").mockImplementation((...parts) => void out.push(parts.join(" ")));
+  const error = spyOn(console, "error").mockImplementation((...parts) => void err.push(parts.join(" ")));
+  try {
+    return { exitCode: await commands.get(name)!.run(args), out: out.join("\n"), err: err.join("\n") };
+  } finally {
+    log.mockRestore();
+    error.mockRestore();
+  }
+}
+
+const directory = mkdtempSync(join(tmpdir(), "iris-cli-"));
+const model = join(directory, "iris");
+let server: ModelServer;
+let grpc: string;
+let rest: string;
+
+beforeAll(async () => {
+  await run("export", model);
+  const [port, restPort] = [await freePort(), await freePort()];
+  const { options } = parseOptions(
+    [`--port=${port}`, `--rest_api_port=${restPort}`, "--model_name=iris", `--model_base_path=${model}`],
+    {},
+  );
+  server = new ModelServer(
+    { clock: systemClock, log: silentLogger, metrics: new Metrics() },
+    { options, storage: diskStorage, wasm: wasmFiles, cpus: 2 },
+  );
+  await server.start();
+  grpc = `127.0.0.1:${port}`;
+  rest = `http://127.0.0.1:${restPort}`;
+});
+
+afterAll(async () => {
+  await server.stop(1000);
+  rmSync(directory, { recursive: true, force: true });
+});
+
+test("export writes the embedded files byte for byte", () => {
+  for (const [path, asset] of embeddedModel) {
+    expect(readFileSync(join(model, path)).equals(readFileSync(asset))).toBe(true);
+  }
+});
+
+describe("predict", () => {
+  test("prints three probabilities and the label, by both doors alike", async () => {
+    const byRest = await run("predict", `--server=${rest}`, "5.1", "3.5", "1.4", "0.2");
+    const byGrpc = await run("predict", "--grpc", `--server=${grpc}`, "5.1", "3.5", "1.4", "0.2");
+    expect(byRest.exitCode).toBe(0);
+    expect(byRest.out).toEndWith("label: setosa");
+    expect(byRest.out.split("\n")).toHaveLength(4);
+    expect(byGrpc).toEqual(byRest);
+  });
+
+  test("answers several flowers as JSON", async () => {
+    const { out } = await run(
+      "predict",
+      "--json",
+      `--server=${rest}`,
+      "5.1",
+      "3.5",
+      "1.4",
+      "0.2",
+      "6.7",
+      "3",
+      "5.2",
+      "2.3",
+    );
+    expect((JSON.parse(out) as { label: string }[]).map(({ label }) => label)).toEqual([
+      "setosa",
+      "virginica",
+    ]);
+  });
+
+  test("says what the server refused", async () => {
+    const { exitCode, err } = await run("predict", `--server=${rest}`, "--model=nope", "1", "2", "3", "4");
+    expect([exitCode, err]).toEqual([1, "NOT_FOUND: Servable not found for request: Latest(nope)"]);
+  });
+
+  test.each([
+    [["1", "2", "3"], "predict takes 4 numbers per flower, got 3"],
+    [["a", "2", "3", "4"], "not a number: a"],
+    [["--version=x", "1", "2", "3", "4"], "--version needs a number, not x"],
+  ])("refuses %j", async (args, message) => {
+    await expect(run("predict", ...args)).rejects.toThrow(new UsageError(message));
+  });
+});
+
+describe("health", () => {
+  test("exits 0 while serving", async () => {
+    expect(await run("health", `--server=${grpc}`)).toEqual({ exitCode: 0, out: "SERVING", err: "" });
+  });
+
+  test("exits 1 when nothing listens or the service is unknown", async () => {
+    expect((await run("health", `--server=127.0.0.1:${await freePort()}`)).exitCode).toBe(1);
+    expect((await run("health", `--server=${grpc}`, "--service=nope")).exitCode).toBe(1);
+  });
+
+  test("refuses a bad timeout", async () => {
+    await expect(run("health", "--timeout_ms=x")).rejects.toThrow(UsageError);
+  });
+});
+
+describe("show", () => {
+  test("prints signatures and kernels", async () => {
+    const { exitCode, out } = await run("show", join(model, "1"));
+    expect(exitCode).toBe(0);
+    for (const part of [
+      "tag-set: serve",
+      "signature_def['serving_default']",
+      "name: serving_default_input:0",
+      "dtype: DT_FLOAT",
+      "shape: (-1, 4)",
+      "method name: tensorflow/serving/classify",
+      "ParseExampleV2 [host]",
+    ]) {
+      expect(out).toContain(part);
+    }
+  });
+
+  test("prints the same as JSON", async () => {
+    const { out } = await run("show", "--json", join(model, "1"));
+    const { signatures } = JSON.parse(out) as {
+      signatures: Record<string, { unsupported: null; steps: object[] }>;
+    };
+    expect(Object.keys(signatures)).toEqual(["classify", "serving_default"]);
+    expect(signatures["serving_default"]!.unsupported).toBeNull();
+    expect(signatures["serving_default"]!.steps.length).toBeGreaterThan(0);
+  });
+
+  test("exits 1 with the reason for what is no model", async () => {
+    const { exitCode, err } = await run("show", directory);
+    expect(exitCode).toBe(1);
+    expect(err).toStartWith("NOT_FOUND: Specified file path does not appear to contain a SavedModel bundle");
+  });
+
+  test("refuses two directories", async () => {
+    await expect(run("show", "a", "b")).rejects.toThrow(UsageError);
+  });
+});
+
+test("export refuses to guess where to write", async () => {
+  await expect(run("export")).rejects.toThrow(UsageError);
+});
+
+test("usage() names every command", () => {
+  for (const name of commands.keys()) expect(usage()).toContain(`iris-serving ${name}`);
+});

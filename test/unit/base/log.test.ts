@@ -1,0 +1,59 @@
+import { describe, expect, test } from "bun:test";
+import { createLogger, formatText, silentLogger } from "../../../src/base/log.ts";
+
+describe("createLogger()", () => {
+  const collect = (
+    format: "text" | "json",
+    level: "debug" | "info" | "warn" | "error" | "silent",
+  ): string[] => {
+    const lines: string[] = [];
+    const log = createLogger(format, level, (line) => lines.push(line));
+    log.debug("one");
+    log.info("two", { port: 8500, path: "/a b" });
+    log.warn("three");
+    log.error("four", { error: new Error("boom") });
+    return lines;
+  };
+
+  test("writes JSON lines with the level by name", () => {
+    const records = collect("json", "info").map((line) => JSON.parse(line));
+    expect(records.map(({ level, msg }) => [level, msg])).toEqual([
+      ["info", "two"],
+      ["warn", "three"],
+      ["error", "four"],
+    ]);
+    expect(records[0]).toMatchObject({ port: 8500, path: "/a b" });
+    expect(records[2].error).toMatchObject({ type: "Error", message: "boom" });
+  });
+
+  test("writes one text line per event", () => {
+    const lines = collect("text", "info");
+    expect(lines[0]).toMatch(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}: I two port=8500 path="\/a b"\n$/);
+    expect(lines[2]).toContain(": E four error=");
+    expect(lines.every((line) => line.indexOf("\n") === line.length - 1)).toBe(true);
+  });
+
+  test.each([
+    ["debug", 4],
+    ["warn", 2],
+    ["error", 1],
+    ["silent", 0],
+  ] as const)("at level %s writes %d lines", (level, count) => {
+    expect(collect("json", level)).toHaveLength(count);
+  });
+});
+
+test("formatText() marks an unknown level", () => {
+  expect(formatText({ time: "2026-01-02T03:04:05.006Z", level: 99, msg: "m" })).toBe(
+    "2026-01-02 03:04:05.006: ? m\n",
+  );
+});
+
+test("silentLogger writes nothing and takes everything", () => {
+  expect([
+    silentLogger.debug("a"),
+    silentLogger.info("a"),
+    silentLogger.warn("a"),
+    silentLogger.error("a"),
+  ]).toEqual([undefined, undefined, undefined, undefined]);
+});
