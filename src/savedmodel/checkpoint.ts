@@ -113,6 +113,18 @@ export class CheckpointReader implements AsyncDisposable {
     return await this.#readSlices(entry, part);
   }
 
+  /**
+   * どの変数もデータファイルの中に収まっているか。途中で切れた写しは、読まない変数の所で切れていても断る。
+   *
+   * @throws NOT_FOUND データファイルが無い。
+   * @throws DATA_LOSS 足りない。
+   */
+  async checkRanges(): Promise<void> {
+    for (const entry of this.#rows.values()) {
+      if (entry.slices.length === 0) await this.#checkRange(entry);
+    }
+  }
+
   /** 開いたデータファイルを閉じる。以後も読めば開き直す。 */
   async [Symbol.asyncDispose](): Promise<void> {
     const files = [...this.#files.values()];

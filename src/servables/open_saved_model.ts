@@ -35,6 +35,7 @@ export function openSavedModel(
   return async (directory, signal) => {
     await using bundle = await readSavedModel(storage, directory, tags);
     const { metaGraph, signatures, assets, initOp, checkpoint } = bundle;
+    await checkpoint?.checkRanges();
     const session = await GraphSession.load(
       {
         metaGraph,
@@ -56,6 +57,7 @@ export function openSavedModel(
       const runs = new WeakMap<PreparedGraph, PreparedRun>();
       return {
         signatures,
+        stateful: session.writesVariables,
         sha256,
         prepare: (feeds, fetches) => {
           const graph = session.prepare(feeds, fetches);

@@ -375,3 +375,33 @@ test("キーの昇順で名前を返し、切片の行は隠す", async () => {
   await using reader = await CheckpointReader.open(diskStorage, `${BUNDLES}/partitioned`);
   expect([...reader.entries.keys()]).toEqual(["columns", "rows", "wide"]);
 });
+
+describe("checkRanges()", () => {
+  const prefix = "/m/variables/variables";
+  const dataFile = `${prefix}.data-00000-of-00001`;
+  const { index, data } = writeCheckpoint(
+    new Map([
+      ["a", tensor("float", [3], Float32Array.of(1, 2, 3))],
+      ["b", tensor("string", [], [new TextEncoder().encode("tail")])],
+    ]),
+  );
+  const check = async (files: [string, Uint8Array][]): Promise<void> => {
+    await using reader = await CheckpointReader.open(
+      memoryStorage(new Map([[`${prefix}.index`, index], ...files])),
+      prefix,
+    );
+    await reader.checkRanges();
+  };
+
+  test("収まっていれば何も言わない", async () => {
+    await check([[dataFile, data]]);
+  });
+
+  test("末尾が切れていれば、どの変数かを言う", async () => {
+    await expect(check([[dataFile, data.subarray(0, data.length - 1)]])).rejects.toThrow(/Tensor b/);
+  });
+
+  test("ファイルが無ければ NOT_FOUND", async () => {
+    await expect(check([])).rejects.toThrow(`${dataFile}; No such file or directory`);
+  });
+});
