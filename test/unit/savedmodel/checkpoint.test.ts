@@ -379,12 +379,15 @@ test("キーの昇順で名前を返し、切片の行は隠す", async () => {
 describe("checkRanges()", () => {
   const prefix = "/m/variables/variables";
   const dataFile = `${prefix}.data-00000-of-00001`;
-  const { index, data } = writeCheckpoint(
+  const written = writeCheckpoint(
+    prefix,
     new Map([
       ["a", tensor("float", [3], Float32Array.of(1, 2, 3))],
       ["b", tensor("string", [], [new TextEncoder().encode("tail")])],
     ]),
   );
+  const index = written.get(`${prefix}.index`)!;
+  const data = written.get(dataFile)!;
   const check = async (files: [string, Uint8Array][]): Promise<void> => {
     await using reader = await CheckpointReader.open(
       memoryStorage(new Map([[`${prefix}.index`, index], ...files])),
