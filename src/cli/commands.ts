@@ -3,8 +3,9 @@ import { exportCommand } from "./export.ts";
 import { healthCommand } from "./health.ts";
 import { predictCommand } from "./predict.ts";
 import { showCommand } from "./show.ts";
+import { warmupCommand } from "./warmup.ts";
 
-const all: readonly Command[] = [predictCommand, showCommand, exportCommand, healthCommand];
+const all: readonly Command[] = [predictCommand, showCommand, exportCommand, healthCommand, warmupCommand];
 
 /** 名前 → 副コマンド。`serve` は main が直接扱う。 */
 export const commands: ReadonlyMap<string, Command> = new Map(all.map((command) => [command.name, command]));

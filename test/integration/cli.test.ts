@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, spyOn, test } from "bun:test";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fromBinary } from "@bufbuild/protobuf";
 import { embeddedModel, wasmFiles } from "../../src/assets.ts";
 import { systemClock } from "../../src/base/clock.ts";
 import { silentLogger } from "../../src/base/log.ts";
@@ -9,8 +10,10 @@ import { Metrics } from "../../src/base/metrics.ts";
 import { UsageError } from "../../src/cli/command.ts";
 import { commands } from "../../src/cli/commands.ts";
 import { usage } from "../../src/cli/usage.ts";
+import { PredictionLogSchema } from "../../src/gen/tensorflow_serving/apis/prediction_log_pb.ts";
 import { parseOptions } from "../../src/options.ts";
 import { diskStorage } from "../../src/savedmodel/storage.ts";
+import { readRecords } from "../../src/servables/tf_record.ts";
 import { ModelServer } from "../../src/server.ts";
 import { freePort } from "../helpers/free_port.ts";
 
@@ -155,6 +158,47 @@ describe("show", () => {
 
   test("refuses two directories", async () => {
     await expect(run("show", "a", "b")).rejects.toThrow(UsageError);
+  });
+});
+
+describe("warmup record", () => {
+  const file = join(model, "1/assets.extra/tf_serving_warmup_requests");
+  const logs = () =>
+    [...readRecords(readFileSync(file))].map((record) => fromBinary(PredictionLogSchema, record));
+
+  test("makes up numbers and skips what takes examples", async () => {
+    const { exitCode, out, err } = await run("warmup", "record", join(model, "1"), "--rows=3");
+    expect([exitCode, out, err]).toEqual([
+      0,
+      `${file}: 1 requests`,
+      "skipped classify: its inputs cannot be made up",
+    ]);
+    const { logType } = logs()[0]!;
+    if (logType.case !== "predictLog") throw new Error("not a predict log");
+    expect(logType.value.request!.inputs["input"]!.floatVal).toEqual(new Array(12).fill(0));
+  });
+
+  test("takes requests from a file", async () => {
+    const requests = join(directory, "logs.jsonl");
+    writeFileSync(
+      requests,
+      '{"predictLog": {"request": {"modelSpec": {"name": "a"}}}}\n\n{"classifyLog": {}}\n',
+    );
+    expect((await run("warmup", "record", join(model, "1"), `--requests=${requests}`)).exitCode).toBe(0);
+    expect(logs().map(({ logType }) => logType.case)).toEqual(["predictLog", "classifyLog"]);
+  });
+
+  test("refuses what it cannot use", async () => {
+    const bad = join(directory, "bad.jsonl");
+    writeFileSync(bad, "{}\n{");
+    const refused: string[][] = [
+      ["replay", model],
+      ["record"],
+      ["record", join(model, "1"), "--rows=0"],
+      ["record", join(model, "1"), `--requests=${bad}`],
+    ];
+    for (const args of refused) await expect(run("warmup", ...args)).rejects.toThrow(UsageError);
+    expect((await run("warmup", "record", directory)).exitCode).toBe(1);
   });
 });
 

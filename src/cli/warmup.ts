@@ -1,0 +1,123 @@
+import { mkdir, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { parseArgs } from "node:util";
+import { create, fromJsonString, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { StatusError } from "../base/status.ts";
+import { PredictionLogSchema } from "../gen/tensorflow_serving/apis/prediction_log_pb.ts";
+import { readSavedModel } from "../savedmodel/saved_model.ts";
+import { diskStorage } from "../savedmodel/storage.ts";
+import { encodeRecord } from "../servables/tf_record.ts";
+import { allocate } from "../tensor/dtype.ts";
+import type { Signature, TensorInfo } from "../tensor/signature.ts";
+import { sizeOf, tensor } from "../tensor/tensor.ts";
+import { tensorToProto } from "../tensor/tensor_proto.ts";
+import { type Command, UsageError } from "./command.ts";
+
+type LogInit = MessageInitShape<typeof PredictionLogSchema>;
+
+/** 版のディレクトリの中の、記録の場所。 */
+const WARMUP_FILE = join("assets.extra", "tf_serving_warmup_requests");
+const MAX_RECORDS = 1000;
+
+/** 未知の次元を `rows` とした、0 だけのテンソル。 */
+function zeros({ dtype, shape }: TensorInfo, rows: number) {
+  if (dtype === undefined || dtype === "string" || shape === undefined) return undefined;
+  const known = shape.map((dim) => (dim < 0 ? rows : dim));
+  return tensorToProto(tensor(dtype, known, allocate(dtype, sizeOf(known))));
+}
+
+/** 数だけを受けるシグネチャへの要求。文字列(たいてい tf.Example)の中身は作れないので undefined。 */
+function synthesise(signature: Signature, model: string, rows: number): LogInit | undefined {
+  const inputs: Record<string, ReturnType<typeof tensorToProto>> = {};
+  for (const [alias, info] of signature.inputs) {
+    const value = zeros(info, rows);
+    if (value === undefined) return undefined;
+    inputs[alias] = value;
+  }
+  if (signature.outputs.size === 0 || signature.inputs.size === 0) return undefined;
+  const modelSpec = { name: model, signatureName: signature.key };
+  return { logType: { case: "predictLog", value: { request: { modelSpec, inputs } } } };
+}
+
+async function synthesiseAll(
+  directory: string,
+  tags: readonly string[],
+  model: string,
+  rows: number,
+): Promise<LogInit[]> {
+  await using bundle = await readSavedModel(diskStorage, directory, tags);
+  return [...bundle.signatures.values()].flatMap((signature) => {
+    const log = synthesise(signature, model, rows);
+    if (log === undefined) console.error(`skipped ${signature.key}: its inputs cannot be made up`);
+    return log ?? [];
+  });
+}
+
+/** 1 行 1 件の PredictionLog(protobuf の JSON 形)。 */
+async function readLogs(path: string): Promise<LogInit[]> {
+  const lines = (await Bun.file(path).text()).split("\n");
+  return lines.flatMap((line, index) => {
+    if (line.trim() === "") return [];
+    try {
+      return fromJsonString(PredictionLogSchema, line);
+    } catch (error) {
+      throw new UsageError(`${path}:${index + 1}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  });
+}
+
+export const warmupCommand: Command = {
+  name: "warmup",
+  summary: "make the warm-up file of a model version",
+  help: `usage: iris-serving warmup record VERSION_DIRECTORY [FLAGS]
+
+  iris-serving warmup record /models/m/1                       zeros for every signature that takes numbers
+  iris-serving warmup record /models/m/1 --rows=32             the same with 32 rows
+  iris-serving warmup record /models/m/1 --requests=logs.jsonl one PredictionLog in protobuf's JSON per line:
+      {"predictLog": {"request": {"modelSpec": {"name": "m"},
+       "inputs": {"x": {"dtype": "DT_FLOAT", "tensorShape": {"dim": [{"size": "1"}]}, "floatVal": [1]}}}}}
+
+Writes VERSION_DIRECTORY/assets.extra/tf_serving_warmup_requests, which this server and TensorFlow Serving replay
+before the version is served. Flags: --requests=FILE, --rows=1, --model=NAME, --tag_set=serve.`,
+  async run(args) {
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: {
+        requests: { type: "string" },
+        rows: { type: "string", default: "1" },
+        model: { type: "string", default: "default" },
+        tag_set: { type: "string", default: "serve" },
+      },
+    });
+    const [action, directory, ...rest] = positionals;
+    if (action !== "record" || directory === undefined || rest.length > 0) {
+      throw new UsageError("warmup takes the word record and one version directory");
+    }
+    const rows = Number(values.rows);
+    if (!Number.isInteger(rows) || rows < 1)
+      throw new UsageError(`--rows needs a positive number, not ${values.rows}`);
+    try {
+      const tags = values.tag_set.split(",").filter((tag) => tag !== "");
+      const logs =
+        values.requests === undefined
+          ? await synthesiseAll(directory, tags, values.model, rows)
+          : await readLogs(values.requests);
+      if (logs.length === 0 || logs.length > MAX_RECORDS) {
+        throw new UsageError(`a warm-up file holds 1 to ${MAX_RECORDS} requests, not ${logs.length}`);
+      }
+      const file = join(directory, WARMUP_FILE);
+      await mkdir(dirname(file), { recursive: true });
+      const records = logs.map((log) =>
+        encodeRecord(toBinary(PredictionLogSchema, create(PredictionLogSchema, log))),
+      );
+      await writeFile(file, Buffer.concat(records));
+      console.log(`${file}: ${logs.length} requests`);
+      return 0;
+    } catch (thrown) {
+      if (thrown instanceof UsageError) throw thrown;
+      console.error(StatusError.from(thrown).toString());
+      return 1;
+    }
+  },
+};
