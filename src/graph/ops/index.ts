@@ -8,6 +8,7 @@ import { einsumOps } from "./einsum.ts";
 import { fftOps } from "./fft.ts";
 import { gatherOps } from "./gather.ts";
 import { identityOps } from "./identity.ts";
+import { imageCodecOps } from "./image_codec.ts";
 import { imageColorOps } from "./image_color.ts";
 import { imageGeometryOps } from "./image_geometry.ts";
 import { layoutOps } from "./layout.ts";
@@ -91,6 +92,7 @@ const families: readonly (readonly OpRow[])[] = [
   sparseOps,
   sparseCrossOps,
   raggedOps,
+  imageCodecOps,
 ];
 
 function merge(): ReadonlyMap<string, OpRow> {
