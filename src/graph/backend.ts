@@ -1,6 +1,6 @@
 import type { BackendWasm } from "@tensorflow/tfjs-backend-wasm";
 import type * as tfc from "@tensorflow/tfjs-core";
-import { internal, invalidArgument, StatusError } from "../base/status.ts";
+import { internal, invalidArgument, resourceExhausted, StatusError } from "../base/status.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { sizeOf, tensor } from "../tensor/tensor.ts";
 import type { Device, DeviceInputs, DeviceTensor } from "./value.ts";
@@ -227,6 +227,30 @@ function isSameShape(a: readonly number[], b: readonly number[]): boolean {
   return true;
 }
 
+/**
+ * wasm の記憶(最大 4 GiB)が尽きると malloc は 0 を返すが、tfjs は確かめずに 0 番地から書き込み、ほかのモデルの
+ * 重みを壊す。0 なら失敗にする。
+ */
+function refuseNullAllocations({ wasm }: BackendWasm): void {
+  const heap = wasm as unknown as { _malloc: (bytes: number) => number; _free: (address: number) => void };
+  if (heap._malloc.name === REFUSING) return;
+  // 殻の関数は、初めて呼ばれたときに自分を本体で置き換える。先に済ませておく。
+  heap._free(heap._malloc(8));
+  const allocate = heap._malloc;
+  const refusing = {
+    [REFUSING](bytes: number): number {
+      const address = allocate(bytes);
+      if (address === 0 && bytes > 0) {
+        throw resourceExhausted(`OOM when allocating ${bytes} bytes in the wasm heap`);
+      }
+      return address;
+    },
+  };
+  heap._malloc = refusing[REFUSING]!;
+}
+
+const REFUSING = "refusingMalloc";
+
 /** 3 つのモジュールの評価と wasm の用意で 50 ms ほど掛かるので、1 つごとに譲る。 */
 async function start(files: WasmFiles, around: Around, pause: () => Promise<void>): Promise<WasmDevice> {
   const core = await import("@tensorflow/tfjs-core");
@@ -244,11 +268,9 @@ async function start(files: WasmFiles, around: Around, pause: () => Promise<void
   });
   if (!(await around(() => core.setBackend("wasm"))))
     throw internal("The wasm backend of tfjs failed to start");
-  return new WasmDevice(
-    core,
-    core.findBackend("wasm") as BackendWasm,
-    core.findBackend("cpu") as unknown as CpuBackend,
-  );
+  const backend = core.findBackend("wasm") as BackendWasm;
+  refuseNullAllocations(backend);
+  return new WasmDevice(core, backend, core.findBackend("cpu") as unknown as CpuBackend);
 }
 
 /**
