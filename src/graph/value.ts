@@ -38,6 +38,11 @@ export interface Device {
 export abstract class EngineObject {
   /** エラー文に出る種類(`variable`, `hash table`, `tensor list` …)。 */
   abstract readonly kind: string;
+
+  /** テンソルとして見たときの形。並びを持つ variant だけがスカラーでない。 */
+  get shape(): readonly number[] {
+    return [];
+  }
 }
 
 const dtypeOfDevice = { float32: "float", int32: "int32", bool: "bool" } as const;
@@ -83,9 +88,8 @@ export class Value {
     return this.onDevice === undefined ? undefined : dtypeOfDevice[this.onDevice.dtype];
   }
 
-  /** 形。resource と variant はスカラー扱い。 */
   get shape(): readonly number[] {
-    return this.host?.shape ?? this.onDevice?.shape ?? [];
+    return this.host?.shape ?? this.onDevice?.shape ?? this.engineObject?.shape ?? [];
   }
 
   get object(): EngineObject | undefined {

@@ -40,6 +40,7 @@ interface DecodeSettings {
   readonly channels: Channels;
   readonly dtype: "uint8" | "uint16" | "float";
   readonly expandAnimations: boolean;
+  readonly ratio: 1 | 2 | 4 | 8;
   readonly accurate: boolean;
   readonly fancyUpscaling: boolean;
   readonly recoverTruncated: boolean;
@@ -47,10 +48,11 @@ interface DecodeSettings {
 
 function settingsOf(op: DecodeOp, attrs: Attrs): DecodeSettings {
   const jpeg = op === "DecodeJpeg" || op === "DecodeAndCropJpeg";
+  const ratio = jpeg ? attrs.int("ratio") : 1;
+  if (ratio !== 1 && ratio !== 2 && ratio !== 4 && ratio !== 8) {
+    throw invalidArgument(`ratio must be 1, 2, 4, or 8, got ${ratio}`);
+  }
   if (jpeg) {
-    const ratio = attrs.int("ratio");
-    if (![1, 2, 4, 8].includes(ratio)) throw invalidArgument(`ratio must be 1, 2, 4, or 8, got ${ratio}`);
-    if (ratio !== 1) throw unimplemented(`${op} with ratio ${ratio} is not supported`);
     if (attrs.float("acceptable_fraction") < 1) {
       throw unimplemented(`${op} with acceptable_fraction below 1 is not supported`);
     }
@@ -73,6 +75,7 @@ function settingsOf(op: DecodeOp, attrs: Attrs): DecodeSettings {
     channels,
     dtype,
     expandAnimations: op !== "DecodeImage" || attrs.bool("expand_animations"),
+    ratio,
     accurate: method === "INTEGER_ACCURATE",
     fancyUpscaling: !jpeg || attrs.bool("fancy_upscaling"),
     recoverTruncated: jpeg && attrs.bool("try_recover_truncated"),

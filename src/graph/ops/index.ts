@@ -32,6 +32,7 @@ import type { OpRow } from "./registry.ts";
 import { resizeOps } from "./resize.ts";
 import { segmentOps } from "./segment.ts";
 import { selectOps } from "./select.ts";
+import { setOps } from "./set_operation.ts";
 import { shapeOps } from "./shape.ts";
 import { sliceOps } from "./slice.ts";
 import { sparseOps } from "./sparse.ts";
@@ -42,6 +43,7 @@ import { stringOps } from "./strings.ts";
 import { tableOps } from "./table.ts";
 import { tensorArrayOps } from "./tensor_array.ts";
 import { unicodeOps } from "./unicode.ts";
+import { unicodeScriptOps } from "./unicode_script.ts";
 import { variableOps } from "./variable.ts";
 
 /**
@@ -93,6 +95,8 @@ const families: readonly (readonly OpRow[])[] = [
   sparseCrossOps,
   raggedOps,
   imageCodecOps,
+  unicodeScriptOps,
+  setOps,
 ];
 
 function merge(): ReadonlyMap<string, OpRow> {

@@ -1,5 +1,14 @@
 import { assemblePixels, type ColorSpace, type Plane, upsample } from "./jpeg_color.ts";
-import { accurateIdct, accurateTable, fastIdct, fastTable } from "./jpeg_idct.ts";
+import {
+  accurateIdct,
+  accurateTable,
+  eighthIdct,
+  fastIdct,
+  fastTable,
+  halfIdct,
+  type Idct,
+  quarterIdct,
+} from "./jpeg_idct.ts";
 import {
   BitReader,
   HuffmanTable,
@@ -20,6 +29,8 @@ export interface JpegOptions {
   /** 0 は元のまま(4 成分は RGB にする)。 */
   readonly channels: 0 | 1 | 3;
   readonly accurate: boolean;
+  /** 縦横を何分の 1 に縮めて読むか。 */
+  readonly ratio: 1 | 2 | 4 | 8;
   readonly fancyUpscaling: boolean;
   readonly recoverTruncated: boolean;
 }
@@ -29,7 +40,9 @@ interface Component extends ScanComponent {
   readonly across: number;
   readonly down: number;
   readonly quantizer: number;
-  /** 間引き後の画素の数。 */
+  /** 1 ブロックから作る画素の一辺。縮小のとき、間引かれた成分は細かいまま残る。 */
+  size: number;
+  /** 間引きと縮小の後の画素の数。 */
   width: number;
   height: number;
   /** MCU の倍数に切り上げたブロックの数。 */
@@ -50,6 +63,11 @@ interface Frame {
   readonly maxAcross: number;
   readonly maxDown: number;
 }
+
+const reduced: Readonly<Record<number, Idct>> = { 4: halfIdct, 2: quarterIdct, 1: eighthIdct };
+
+const planeOf = ({ columns, rows, size }: Component): Uint8ClampedArray =>
+  new Uint8ClampedArray(columns * rows * size * size);
 
 /**
  * JPEG(baseline と progressive)の読み取り。画素の値は TF(libjpeg-turbo)と 1 階調も違わない。
@@ -92,22 +110,26 @@ class JpegDecoder {
     const natural = Math.min(frame.components.length, 3);
     const channels = (this.options.channels || natural) as 1 | 3;
     if (channels !== 1 && channels !== 3) throw new InvalidJpeg("unsupported number of components");
-    const { width, height } = frame;
+    const { ratio } = this.options;
+    const width = Math.ceil(frame.width / ratio);
+    const height = Math.ceil(frame.height / ratio);
+    const fancy = this.options.fancyUpscaling && ratio < 8;
     // 白黒にするなら輝度の面だけでよい。
     const needed = channels === 1 && space === "ycc" ? 1 : frame.components.length;
     const planes = frame.components.slice(0, needed).map((component): Plane => {
       const plane = {
         data: component.plane ?? this.blank(component),
-        stride: component.columns * 8,
+        stride: component.columns * component.size,
         width: component.width,
         height: component.height,
       };
-      const across = frame.maxAcross / component.across;
-      const down = frame.maxDown / component.down;
+      const scale = 8 / ratio / component.size;
+      const across = (frame.maxAcross * scale) / component.across;
+      const down = (frame.maxDown * scale) / component.down;
       if (!Number.isInteger(across) || !Number.isInteger(down)) {
         throw new InvalidJpeg("fractional sampling");
       }
-      return upsample(plane, width, height, across, down, this.options.fancyUpscaling);
+      return upsample(plane, width, height, across, down, fancy);
     });
     const data = assemblePixels(planes, space, channels, width, height, this.adobe !== undefined);
     return { shape: [height, width, channels], data };
@@ -202,6 +224,7 @@ class JpegDecoder {
         across: bytes[at + 1]! >> 4,
         down: bytes[at + 1]! & 15,
         quantizer: bytes[at + 2]!,
+        size: 8,
         width: 0,
         height: 0,
         columns: 0,
@@ -220,10 +243,20 @@ class JpegDecoder {
     const maxAcross = Math.max(...components.map(({ across }) => across));
     const maxDown = Math.max(...components.map(({ down }) => down));
     let blocks = 0;
+    const least = 8 / this.options.ratio;
     for (const component of components) {
       const { across, down } = component;
-      component.width = Math.ceil((width * across) / maxAcross);
-      component.height = Math.ceil((height * down) / maxDown);
+      let size = least;
+      while (
+        size < 8 &&
+        (maxAcross * least) % (across * size * 2) === 0 &&
+        (maxDown * least) % (down * size * 2) === 0
+      ) {
+        size *= 2;
+      }
+      component.size = size;
+      component.width = Math.ceil((width * across * size) / (maxAcross * 8));
+      component.height = Math.ceil((height * down * size) / (maxDown * 8));
       component.columns = Math.ceil(width / (8 * maxAcross)) * across;
       component.rows = Math.ceil(height / (8 * maxDown)) * down;
       blocks += component.columns * component.rows;
@@ -278,7 +311,7 @@ class JpegDecoder {
       component.dc = this.dc[tables >> 4];
       component.ac = this.ac[tables & 15];
       component.predictor = 0;
-      component.table ??= this.latch(component.quantizer);
+      component.table ??= this.latch(component);
       return component;
     });
     const tail = end - 3;
@@ -303,10 +336,10 @@ class JpegDecoder {
     this.at = bits.at;
   }
 
-  private latch(quantizer: number): Int32Array {
+  private latch({ quantizer, size }: Component): Int32Array {
     const table = this.quantization[quantizer];
     if (table === undefined) throw new InvalidJpeg("missing quantization table");
-    return this.options.accurate ? accurateTable(table) : fastTable(table);
+    return this.options.accurate || size < 8 ? accurateTable(table) : fastTable(table);
   }
 
   /** MCU を順に訪れる。成分が 1 つなら、その成分のブロックの順。 */
@@ -317,8 +350,12 @@ class JpegDecoder {
     { read, restart }: { read: ReadBlock; restart: () => void },
   ): void {
     const single = chosen.length === 1 ? chosen[0] : undefined;
-    const across = single ? Math.ceil(single.width / 8) : Math.ceil(frame.width / (8 * frame.maxAcross));
-    const down = single ? Math.ceil(single.height / 8) : Math.ceil(frame.height / (8 * frame.maxDown));
+    const across = single
+      ? Math.ceil(single.width / single.size)
+      : Math.ceil(frame.width / (8 * frame.maxAcross));
+    const down = single
+      ? Math.ceil(single.height / single.size)
+      : Math.ceil(frame.height / (8 * frame.maxDown));
     const scratch = new Int16Array(64);
     const visit = (component: Component, row: number, column: number): void => {
       if (frame.progressive) {
@@ -360,12 +397,13 @@ class JpegDecoder {
   private readonly block = new Int32Array(64);
 
   private transform(component: Component, source: Int16Array, at: number, row: number, column: number): void {
-    component.plane ??= new Uint8ClampedArray(component.columns * component.rows * 64);
+    component.plane ??= planeOf(component);
     const { block } = this;
     for (let i = 0; i < 64; i++) block[i] = source[at + i]!;
-    const stride = component.columns * 8;
-    const idct = this.options.accurate ? accurateIdct : fastIdct;
-    idct(block, component.table!, component.plane, row * 8 * stride + column * 8, stride);
+    const { size } = component;
+    const stride = component.columns * size;
+    const idct = reduced[size] ?? (this.options.accurate ? accurateIdct : fastIdct);
+    idct(block, component.table!, component.plane, (row * stride + column) * size, stride);
   }
 
   private transformAll(component: Component): void {
@@ -381,7 +419,7 @@ class JpegDecoder {
 
   /** 一度も走査されなかった成分は灰色。 */
   private blank(component: Component): Uint8ClampedArray {
-    return new Uint8ClampedArray(component.columns * component.rows * 64).fill(128);
+    return planeOf(component).fill(128);
   }
 
   private colorSpace({ components }: Frame): ColorSpace {
@@ -411,6 +449,12 @@ export function decodeJpeg(bytes: Uint8Array, options: JpegOptions): Pixels {
  * @throws InvalidJpeg
  */
 export function jpegShape(bytes: Uint8Array): Pixels["shape"] {
-  const options = { channels: 0, accurate: false, fancyUpscaling: true, recoverTruncated: true } as const;
+  const options = {
+    channels: 0,
+    accurate: false,
+    ratio: 1,
+    fancyUpscaling: true,
+    recoverTruncated: true,
+  } as const;
   return new JpegDecoder(bytes, options).header();
 }

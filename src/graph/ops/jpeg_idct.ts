@@ -154,3 +154,69 @@ export const accurateIdct: Idct = (block, table, out, at, stride) => {
     });
   }
 };
+
+/** 縮小つきの IDCT が使う、係数の一次結合。 */
+const weigh = (source: Int32Array, at: number, step: number, weights: readonly number[]): number =>
+  source[at + 7 * step]! * weights[0]! +
+  source[at + 5 * step]! * weights[1]! +
+  source[at + 3 * step]! * weights[2]! +
+  source[at + step]! * weights[3]!;
+
+const inner4 = [-1730, 11893, -17799, 8697];
+const outer4 = [-4176, -4926, 7373, 20995];
+const odd2 = [-5906, 6967, -10426, 29692];
+const descale = (value: number, bits: number): number => (value + (1 << (bits - 1))) >> bits;
+
+/** 縦横 1/2 の IDCT。@see libjpeg jidctred.c */
+export const halfIdct: Idct = (block, table, out, at, stride) => {
+  for (let i = 0; i < 64; i++) block[i]! *= table[i]!;
+  const pass = (
+    source: Int32Array,
+    from: number,
+    step: number,
+    bits: number,
+    put: (k: number, value: number) => void,
+  ): void => {
+    const dc = source[from]! * 16384;
+    const even = source[from + 2 * step]! * 15137 - source[from + 6 * step]! * 6270;
+    const inner = weigh(source, from, step, inner4);
+    const outer = weigh(source, from, step, outer4);
+    put(0, descale(dc + even + outer, bits));
+    put(3, descale(dc + even - outer, bits));
+    put(1, descale(dc - even + inner, bits));
+    put(2, descale(dc - even - inner, bits));
+  };
+  for (let c = 0; c < 8; c++) {
+    if (c === 4) continue;
+    pass(block, c, 8, 12, (k, value) => {
+      work[k * 8 + c] = value;
+    });
+  }
+  for (let r = 0; r < 4; r++) {
+    pass(work, r * 8, 1, 19, (k, value) => {
+      out[at + r * stride + k] = value + 128;
+    });
+  }
+};
+
+/** 縦横 1/4 の IDCT。 */
+export const quarterIdct: Idct = (block, table, out, at, stride) => {
+  for (let i = 0; i < 64; i++) block[i]! *= table[i]!;
+  for (const c of [0, 1, 3, 5, 7]) {
+    const dc = block[c]! * 32768;
+    const odd = weigh(block, c, 8, odd2);
+    work[c] = descale(dc + odd, 13);
+    work[c + 8] = descale(dc - odd, 13);
+  }
+  for (let r = 0; r < 2; r++) {
+    const dc = work[r * 8]! * 32768;
+    const odd = weigh(work, r * 8, 1, odd2);
+    out[at + r * stride] = descale(dc + odd, 20) + 128;
+    out[at + r * stride + 1] = descale(dc - odd, 20) + 128;
+  }
+};
+
+/** 縦横 1/8 の IDCT。平均だけが残る。 */
+export const eighthIdct: Idct = (block, table, out, at) => {
+  out[at] = descale(block[0]! * table[0]!, 3) + 128;
+};

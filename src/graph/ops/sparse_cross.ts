@@ -172,9 +172,10 @@ function crossV1(attrs: Attrs): HostKernel {
   return (inputs) => {
     const all = columnsOf(inputs, count, 3 * count, inputs.length);
     for (const { values } of all.columns) {
-      if (values.dtype !== internal) {
+      // 内部が int64 なら、文字列は指紋にして受け入れる。
+      if (internal === "string" && values.dtype !== internal) {
         throw invalidArgument(
-          `Input values should be of internal type ${wireOfDType(internal!)} but received ${wireOfDType(values.dtype)}`,
+          `Input values should be of internal type ${wireOfDType(internal)} but received ${wireOfDType(values.dtype)}`,
         );
       }
     }

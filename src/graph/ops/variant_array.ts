@@ -6,9 +6,13 @@ export class VariantArray extends EngineObject {
   readonly kind = "variant tensor";
 
   constructor(
-    readonly shape: Shape,
+    private readonly dims: Shape,
     readonly items: readonly EngineObject[],
   ) {
     super();
+  }
+
+  override get shape(): Shape {
+    return this.dims;
   }
 }

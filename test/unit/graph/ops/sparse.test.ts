@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { raggedOps } from "../../../../src/graph/ops/ragged.ts";
+import { setOps } from "../../../../src/graph/ops/set_operation.ts";
 import { sparseOps } from "../../../../src/graph/ops/sparse.ts";
 import { sparseCrossOps } from "../../../../src/graph/ops/sparse_cross.ts";
 import { Value } from "../../../../src/graph/value.ts";
@@ -8,7 +9,7 @@ import ragged from "../../../fixtures/ops/ragged.json";
 import sparse from "../../../fixtures/ops/sparse.json";
 import { describeOps, fakeNode } from "../../../helpers/op_cases.ts";
 
-describeOps("sparse", [...sparseOps, ...sparseCrossOps], sparse);
+describeOps("sparse", [...sparseOps, ...sparseCrossOps, ...setOps], sparse);
 describeOps("ragged", raggedOps, ragged);
 
 describe("ragged tensors in variants", () => {
