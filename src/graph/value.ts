@@ -40,7 +40,7 @@ export abstract class EngineObject {
   abstract readonly kind: string;
 
   /** テンソルとして見たときの形。並びを持つ variant だけがスカラーでない。 */
-  get shape(): readonly number[] {
+  get variantShape(): readonly number[] {
     return [];
   }
 }
@@ -89,7 +89,7 @@ export class Value {
   }
 
   get shape(): readonly number[] {
-    return this.host?.shape ?? this.onDevice?.shape ?? this.engineObject?.shape ?? [];
+    return this.host?.shape ?? this.onDevice?.shape ?? this.engineObject?.variantShape ?? [];
   }
 
   get object(): EngineObject | undefined {

@@ -6,13 +6,13 @@ export class VariantArray extends EngineObject {
   readonly kind = "variant tensor";
 
   constructor(
-    private readonly dims: Shape,
+    readonly shape: Shape,
     readonly items: readonly EngineObject[],
   ) {
     super();
   }
 
-  override get shape(): Shape {
-    return this.dims;
+  override get variantShape(): Shape {
+    return this.shape;
   }
 }
