@@ -11,8 +11,42 @@ export interface Clock {
   monotonicMs(): number;
   /** `delayMs` 後に一度だけ呼ぶ。プロセスの終了は妨げない。 */
   after(delayMs: number, callback: () => void): Cancel;
-  /** イベントループの今の回の終わり(届いている入出力をさばいた後)に一度だけ呼ぶ。取り消せない。 */
+  /**
+   * イベントループの今の回の終わり(届いている入出力をさばいた後)に一度だけ呼ぶ。取り消せない。
+   * 終わりの処理の中で頼まれたものも、一段だけは同じ回のうちに続けて呼ぶ(その先は次の回)。
+   */
   endOfTurn(callback: () => void): void;
+}
+
+/** 今の回の終わりに呼ぶもの。 */
+let turn: (() => void)[] = [];
+/** 終わりの処理の中にいるか。 */
+let isEnding = false;
+
+/**
+ * 入口がまとめて読んだ要求が、その場でバッチに加わり、同じ回のうちに走れるように二段で呼ぶ。
+ * 二段で止めるのは、終わりの処理が自分を頼み続けても入出力が飢えないようにするため。
+ */
+function endTurn(): void {
+  isEnding = true;
+  try {
+    for (let level = 0; level < 2; level++) callAll();
+  } finally {
+    isEnding = false;
+    if (turn.length > 0) setImmediate(endTurn);
+  }
+}
+
+function callAll(): void {
+  const callbacks = turn;
+  turn = [];
+  let at = 0;
+  try {
+    while (at < callbacks.length) callbacks[at++]!();
+  } finally {
+    // 1 つが投げても、残りは次の回に呼ぶ。
+    if (at < callbacks.length) turn.unshift(...callbacks.slice(at));
+  }
 }
 
 /** 実時間の時計。 */
@@ -26,6 +60,6 @@ export const systemClock: Clock = {
     return () => clearTimeout(timer);
   },
   endOfTurn(callback) {
-    setImmediate(callback);
+    if (turn.push(callback) === 1 && !isEnding) setImmediate(endTurn);
   },
 };

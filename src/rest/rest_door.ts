@@ -59,6 +59,14 @@ export interface RestDoorOptions extends RouteOptions {
   readonly authorize?: (authorization: string | null) => boolean;
 }
 
+/** 本文の届いた要求。 */
+interface Arrived {
+  readonly route: Route;
+  readonly request: Request;
+  readonly body: Uint8Array;
+  readonly resolve: (response: Response) => void;
+}
+
 const corsHeaders = {
   "Access-Control-Allow-Origin": "*",
   "Access-Control-Allow-Methods": "POST, GET",
@@ -73,7 +81,7 @@ const MAX_KNOWN = 512;
  * REST の入口。
  *
  * 経路の照合は TF Serving の正規表現(問い合わせ文字列まで含み、大文字小文字を見ない)が決めるので、
- * Elysia の経路表は使わず、どの要求も経路の手前の {@link Elysia.onRequest} で受ける。本文も Elysia に解釈させない。
+ * 経路は全部を受ける 1 つだけにする。本文も Elysia に解釈させない。
  *
  * 読めない要求(HTTP の文法の誤り、知らないメソッド)には Bun 自身が答え、ここには届かない。
  *
@@ -88,6 +96,8 @@ export class RestDoor implements Door {
   readonly #headers: Headers;
   readonly #optionsHeaders: Headers;
   #inFlight = 0;
+  /** 今の回に本文が届いた要求。 */
+  #arrived: Arrived[] = [];
   /** 一度通った推論の URL → 仕事。同じ URL を二度読み解かない。 */
   readonly #known = new Map<string, Route>();
 
@@ -149,11 +159,13 @@ export class RestDoor implements Door {
 
   #listen(hostname: string, port: number, tls: RestTls | undefined): Elysia {
     const { reusePort, maxBodyBytes, idleTimeoutSeconds } = this.#options;
-    const door = this;
-    const app = new Elysia({ name: "rest" });
+    const answer = (request: Request): Response | Promise<Response> => this.#answer(request);
+    // 経路表に載せると、Bun は Elysia の文脈を作らずに直接呼ぶ。
+    const app = new Elysia({ name: "rest", serve: { routes: { "/*": answer } } });
+    // 経路表に合わない要求(Host の無い HTTP/1.0)はここに来る。
     // Elysia は関数の文面から return の有無を読むので、縮めても return の残る function で書く。
     app.onRequest(function onRequest({ request }) {
-      return door.#answer(request);
+      return answer(request);
     });
     app.listen({
       hostname,
@@ -209,24 +221,63 @@ export class RestDoor implements Door {
     }
   }
 
-  async #answerWithBody(route: Route, request: Request): Promise<Response> {
+  /**
+   * 本文が届いた要求を貯め、イベントループの回の終わりにまとめて答える。同じ命令列が続けて走るので、
+   * 届くたびに答えるより 1 件が安い。回は誰も待たずに終わるので、1 件だけのときも遅くならない。
+   */
+  #answerWithBody(route: Route, request: Request): Response | Promise<Response> {
     const { maxInFlight } = this.#options;
     if (maxInFlight !== undefined && this.#inFlight >= maxInFlight) {
       // 本文を読む前に断る。混んでいるときほど安く断れるように。
       return this.#fail(resourceExhausted("Too many requests in flight"), "POST");
     }
     this.#inFlight++;
+    return new Promise((resolve) => {
+      request.bytes().then(
+        (body) => {
+          const arrived = this.#arrived.push({ route, request, body, resolve });
+          if (arrived === 1) this.#host.clock.endOfTurn(this.#answerArrived);
+        },
+        (thrown: unknown) => {
+          this.#inFlight--;
+          resolve(this.#fail(cancelled("Request body was not received", thrown), "POST"));
+        },
+      );
+    });
+  }
+
+  readonly #answerArrived = (): void => {
+    const arrived = this.#arrived;
+    this.#arrived = [];
+    for (const one of arrived) this.#settle(one);
+  };
+
+  #settle({ route, request, body, resolve }: Arrived): void {
+    let response: Response;
     try {
-      let body: Uint8Array = await request.bytes().catch(throwCancelled);
-      if (isGzip(request.headers.get("content-encoding"))) body = inflateBody(body) ?? EMPTY;
-      const answer = route.answer(body, request);
-      // 同期で得た答えを待つと、ほかの仕事の後ろに回される。
-      return this.#ok(answer instanceof Promise ? await answer : answer);
+      const isCompressed = isGzip(request.headers.get("content-encoding"));
+      const answer = route.answer(isCompressed ? (inflateBody(body) ?? EMPTY) : body, request);
+      if (answer instanceof Promise) {
+        this.#settleLater(answer, resolve);
+        return;
+      }
+      response = this.#ok(answer);
     } catch (thrown) {
-      return this.#fail(thrown, "POST");
-    } finally {
-      this.#inFlight--;
+      response = this.#fail(thrown, "POST");
     }
+    this.#inFlight--;
+    resolve(response);
+  }
+
+  async #settleLater(answer: Promise<Body>, resolve: (response: Response) => void): Promise<void> {
+    let response: Response;
+    try {
+      response = this.#ok(await answer);
+    } catch (thrown) {
+      response = this.#fail(thrown, "POST");
+    }
+    this.#inFlight--;
+    resolve(response);
   }
 
   #ok(body: Body): Response {
@@ -276,9 +327,4 @@ function answerMetrics({ path, print }: MetricsPage, target: string): Response {
   const headers = { "Content-Type": "text/plain" };
   if (target === path) return new Response(print(), { headers });
   return new Response(`Unexpected path: ${target}. Should be ${path}`, { status: 400, headers });
-}
-
-/** 本文を読み終わる前に客が去った。 */
-function throwCancelled(thrown: unknown): never {
-  throw cancelled("Request body was not received", thrown);
 }

@@ -484,15 +484,39 @@ describe("REST over raw sockets", () => {
   const body = '{"instances":[1]}';
   const head = (extra: string) => `POST ${MODEL}:predict HTTP/1.1\r\nHost: h\r\n${extra}\r\n`;
 
-  test("keeps alive, pipelines, closes when asked", async () => {
-    const one = `${head(`Content-Length: ${body.length}\r\n`)}${body}`;
-    const last = `${head(`Content-Length: ${body.length}\r\nConnection: close\r\n`)}${body}`;
-    const received = await raw(rest.port, one + one + last);
-    expect(received.match(/HTTP\/1\.1 200 OK/g)).toHaveLength(3);
+  test("keeps alive and closes when asked", async () => {
+    const socket = connect(rest.port, "127.0.0.1");
+    let received = "";
+    for (const connection of ["keep-alive", "keep-alive", "close"]) {
+      socket.write(`${head(`Content-Length: ${body.length}\r\nConnection: ${connection}\r\n`)}${body}`);
+      const reply = await new Promise<string>((resolve) =>
+        socket.once("data", (chunk) => resolve(String(chunk))),
+      );
+      expect(reply).toStartWith("HTTP/1.1 200 OK\r\n");
+      expect(reply).toMatch(/content-type: application\/json\r\n/i);
+      expect(reply).toMatch(/\r\ndate: /i);
+      expect(reply).toMatch(/\r\ncontent-length: 33\r\n/i);
+      received += reply;
+    }
+    await new Promise<void>((resolve) => {
+      socket.on("end", () => socket.destroy());
+      socket.on("close", () => resolve());
+    });
     expect(received.match(/"predictions": \[2\.5/g)).toHaveLength(3);
-    expect(received).toMatch(/content-type: application\/json\r\n/i);
-    expect(received).toMatch(/\r\ndate: /i);
-    expect(received).toMatch(/\r\ncontent-length: 33\r\n/i);
+  });
+
+  test("answers pipelined queries in order", async () => {
+    const get = (path: string, connection: string) =>
+      `GET ${path} HTTP/1.1\r\nHost: h\r\nConnection: ${connection}\r\n\r\n`;
+    const received = await raw(
+      rest.port,
+      get("/v1/a", "keep-alive") + get("/v1/b", "keep-alive") + get("/v1/c", "close"),
+    );
+    expect([...received.matchAll(/Malformed request: GET (\S+)"/g)].map(([, path]) => path)).toEqual([
+      "/v1/a",
+      "/v1/b",
+      "/v1/c",
+    ]);
   });
 
   test("accepts chunks", async () => {
