@@ -98,10 +98,13 @@ export class NodeAttrs implements Attrs {
     return tensorFromProto(found);
   }
 
-  ints(name: string): number[] {
+  bigints(name: string): bigint[] {
     const found = this.#given(name, "list");
-    if (found !== undefined) return found.i.map((value) => this.#toInt(name, value));
-    return this.#default(name, "list(int)") as number[];
+    return found?.i ?? (this.#default(name, "list(int)") as number[]).map(BigInt);
+  }
+
+  ints(name: string): number[] {
+    return this.bigints(name).map((value) => this.#toInt(name, value));
   }
 
   floats(name: string): number[] {

@@ -111,6 +111,26 @@ export type ColorSpace = "gray" | "ycc" | "rgb" | "cmyk" | "ycck";
 
 const clamp = (value: number): number => (value < 0 ? 0 : Math.min(value, 255));
 
+/** ほとんどの写真が通る道。飽和は出力の型に任せる。 */
+function assembleYcc(planes: readonly Plane[], width: number, height: number): Uint8Array {
+  const out = new Uint8ClampedArray(width * height * 3);
+  const [luma, blues, reds] = planes as [Plane, Plane, Plane];
+  let to = 0;
+  for (let y = 0; y < height; y++) {
+    const [row, blueRow, redRow] = [y * luma.stride, y * blues.stride, y * reds.stride];
+    for (let x = 0; x < width; x++) {
+      const light = luma.data[row + x]!;
+      const cb = blues.data[blueRow + x]!;
+      const cr = reds.data[redRow + x]!;
+      out[to] = light + redOfCr[cr]!;
+      out[to + 1] = light + ((greenOfCb[cb]! + greenOfCr[cr]!) >> 16);
+      out[to + 2] = light + blueOfCb[cb]!;
+      to += 3;
+    }
+  }
+  return new Uint8Array(out.buffer);
+}
+
 /**
  * 面を画素の並びにする。
  *
@@ -126,6 +146,7 @@ export function assemblePixels(
   height: number,
   inverted: boolean,
 ): Uint8Array {
+  if (space === "ycc" && channels === 3) return assembleYcc(planes, width, height);
   const out = new Uint8Array(width * height * channels);
   let to = 0;
   const [a, b, c, k] = planes.map(({ data }) => data);
@@ -144,7 +165,7 @@ export function assemblePixels(
       let red = first;
       let green = b![rows[1]! + x]!;
       let blue = c![rows[2]! + x]!;
-      if (space === "ycc" || space === "ycck") {
+      if (space === "ycck") {
         const [cb, cr] = [green, blue];
         red = clamp(first + redOfCr[cr]!);
         green = clamp(first + ((greenOfCb[cb]! + greenOfCr[cr]!) >> 16));

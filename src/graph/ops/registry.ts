@@ -195,6 +195,8 @@ export interface Attrs {
   shape(name: string): number[] | undefined;
   tensor(name: string): Tensor;
   ints(name: string): number[];
+  /** list(int) をそのまま(2^53 を超えるハッシュの鍵など)。 */
+  bigints(name: string): bigint[];
   floats(name: string): number[];
   bools(name: string): boolean[];
   strings(name: string): string[];

@@ -24,9 +24,9 @@ export const stringHashOps: readonly OpRow[] = [
   {
     op: "StringToHashBucketStrong",
     host: ({ attrs }) => {
-      const key = attrs.ints("key");
+      const key = attrs.bigints("key");
       if (key.length !== 2) throw invalidArgument("Key must have 2 elements");
-      const pair = key.map((part) => BigInt.asUintN(64, BigInt(part))) as [bigint, bigint];
+      const pair = key.map((part) => BigInt.asUintN(64, part)) as [bigint, bigint];
       return buckets(attrs, (text) => sipHash(pair, text));
     },
   },
