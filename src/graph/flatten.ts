@@ -8,8 +8,9 @@ import { type ArgDef, findOpDefinition, type OpDefinition } from "./op_defs.ts";
 
 /** 関数呼び出しの入れ子の上限。 */
 const MAX_CALL_DEPTH = 64;
-/** 平らにした後のノード数の上限。入れ子の呼び出しは指数的に膨らみうる。 */
-const MAX_FLAT_NODES = 2_000_000;
+/** 平らにした後のノード数の上限。入れ子の呼び出しは指数的に膨らみうるので、書かれた数に比例して許す。 */
+const FREE_FLAT_NODES = 200_000;
+const FLAT_NODES_PER_WRITTEN = 16;
 
 /** ノードの出力 1 本。 */
 export interface Endpoint {
@@ -163,8 +164,13 @@ function substitute(attr: AttrMap, outer: AttrMap): AttrMap {
 /** 関数の置き場。GraphDef の library を名前で引く。 */
 export class FunctionLibrary {
   readonly #functions: ReadonlyMap<string, FunctionDef>;
+  /** 平らにした後に許すノードの数。 */
+  readonly maxFlatNodes: number;
 
   constructor(graph: GraphDef) {
+    let written = graph.node.length;
+    for (const { nodeDef } of graph.library?.function ?? []) written += nodeDef.length;
+    this.maxFlatNodes = FREE_FLAT_NODES + FLAT_NODES_PER_WRITTEN * written;
     this.#functions = new Map(
       (graph.library?.function ?? []).map((definition) => [definition.signature?.name ?? "", definition]),
     );
@@ -201,8 +207,9 @@ class Flattener {
 
   node(name: string, op: string, attr: AttrMap = {}, callers: readonly string[] = []): Draft {
     const definition = findOpDefinition(op);
-    if (this.nodes.length >= MAX_FLAT_NODES) {
-      throw resourceExhausted(`The graph expands to more than ${MAX_FLAT_NODES} nodes`);
+    const { maxFlatNodes } = this.#library;
+    if (this.nodes.length >= maxFlatNodes) {
+      throw resourceExhausted(`The graph expands to more than ${maxFlatNodes} nodes`);
     }
     const draft: Draft = {
       id: this.nodes.length,
