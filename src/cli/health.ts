@@ -16,7 +16,7 @@ The server is asked by grpc.health.v1. Exit codes: 0 serving, 1 not serving or n
     const { values } = parseArgs({
       args: [...args],
       options: {
-        server: { type: "string", default: `localhost:${process.env["PORT"] || "8500"}` },
+        server: { type: "string", default: `127.0.0.1:${process.env["PORT"] || "8500"}` },
         service: { type: "string", default: "" },
         timeout_ms: { type: "string", default: "2000" },
       },

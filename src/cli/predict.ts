@@ -67,8 +67,8 @@ export const predictCommand: Command = {
   summary: "ask a running server about flowers",
   help: `usage: iris-serving predict [FLAGS] SEPAL_LENGTH SEPAL_WIDTH PETAL_LENGTH PETAL_WIDTH [...]
 
-  iris-serving predict 5.1 3.5 1.4 0.2                     by REST, from http://localhost:8501
-  iris-serving predict --grpc 5.1 3.5 1.4 0.2              by gRPC, from localhost:8500
+  iris-serving predict 5.1 3.5 1.4 0.2                     by REST, from http://127.0.0.1:8501
+  iris-serving predict --grpc 5.1 3.5 1.4 0.2              by gRPC, from 127.0.0.1:8500
   iris-serving predict --json 5.1 3.5 1.4 0.2 6.7 3 5.2 2.3
   iris-serving predict --server=http://10.0.0.7:8501 --version=1 -- 5.1 3.5 1.4 0.2
 
@@ -91,8 +91,8 @@ Lengths in centimetres, four per flower. Flags: --grpc, --server=URL or HOST:POR
       throw new UsageError(`--version needs a number, not ${values.version}`);
     }
     const server = values.grpc
-      ? (values.server ?? `localhost:${process.env["PORT"] || "8500"}`)
-      : (values.server ?? `http://localhost:${process.env["REST_API_PORT"] || "8501"}`);
+      ? (values.server ?? `127.0.0.1:${process.env["PORT"] || "8500"}`)
+      : (values.server ?? `http://127.0.0.1:${process.env["REST_API_PORT"] || "8501"}`);
     const question: Question = {
       server: values.grpc || /^https?:\/\//.test(server) ? server : `http://${server}`,
       model: values.model,

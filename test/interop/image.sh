@@ -100,7 +100,8 @@ fi
 image=localhost/iris-serving:test
 revision=$(git -C "$root" rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 # HEALTHCHECK は Docker の形式にしか無い。
-report "buildah builds the Dockerfile" buildah build --pull=never --network=host --layers --format docker \
+# 倉庫 vfs は層ごとに木を丸ごと写すので、途中の層は残さない方が速い。
+report "buildah builds the Dockerfile" buildah build --pull=never --network=host --layers=false --format docker \
   --signature-policy "$work/policy.json" --build-arg "COMMIT=$revision" -t "$image" "$root"
 [ "$failed" -eq 0 ] || finish
 
@@ -122,67 +123,54 @@ mkdir -p "$tree/models"
 trap 'buildah umount "$container" >/dev/null; buildah rm "$container" >/dev/null' EXIT
 echo "     image content: $(du -sm --apparent-size "$tree" | cut -f1) MB, of which the binary $(du -m --apparent-size "$tree/usr/bin/iris-serving" | cut -f1) MB"
 
-once() { chroot --userspec=65532:65532 "$tree" "$@"; }
-version() { once "$1" --version | grep -q '^TensorFlow ModelServer: '; }
-report "tensorflow_model_server answers --version" version /usr/bin/tensorflow_model_server
-report "tf_serving_entrypoint.sh answers --version" version /usr/bin/tf_serving_entrypoint.sh
-report "no shell in the image" test ! -e "$tree/bin/sh"
+# 像の木を読み取り専用の根にして、与えた uid で動かす。/dev と /proc だけは容器と同じように見せる。
 models="$work/models"
 mkdir -p "$models"
-"$tree/usr/bin/iris-serving" export "$models/mine" >/dev/null
-chmod -R a+rX "$models"
-
-# 像を読み取り専用の根、PID 1、容器と同じ名前空間で動かし、body の検査のあと SIGTERM で 0 を待つ。
-inside() { # inside uid:gid "環境" 検査 [引数…]
-  local user=$1 settings=$2 body=$3 outer pid status=0
-  shift 3
-  unshare --mount --pid --net --fork --kill-child bash -eu -c '
-    tree=$1 models=$2 user=$3 settings=$4
-    shift 4
-    ip link set lo up
+chroot=$(command -v chroot)
+launch() { # launch uid:gid "環境" コマンド…
+  unshare --mount bash -eu -c '
+    tree=$1 models=$2 chroot=$3 user=$4 settings=$5
+    shift 5
     mount --bind "$tree" "$tree"
     mount --bind "$models" "$tree/models"
-    mount -t proc proc "$tree/proc"
+    mount --rbind /dev "$tree/dev"
+    mount --rbind /proc "$tree/proc"
     mount -o remount,bind,ro "$tree"
     # shellcheck disable=SC2086 # 名前=値 の並び
-    exec env -i PATH=/usr/bin $settings chroot --userspec="$user" "$tree" /usr/bin/tf_serving_entrypoint.sh "$@"
-  ' _ "$tree" "$models" "$user" "$settings" "$@" &
+    exec env -i PATH=/usr/bin $settings "$chroot" --userspec="$user" "$tree" "$@"
+  ' _ "$tree" "$models" "$chroot" "$@"
+}
+# 起動して推論し、SIGTERM を送って 0 で終わるのを待つ。どの待ちにも限りがある。
+serves() { # serves uid:gid "環境" モデル [旗…]
+  local user=$1 settings=$2 model=$3 outer status=1
+  shift 3
+  launch "$user" "$settings" /usr/bin/tf_serving_entrypoint.sh "$@" --port=28500 --rest_api_port=28501 &
   outer=$!
-  for _ in $(seq 200); do
-    pid=$(cat "/proc/$outer/task/$outer/children" 2>/dev/null | tr -d ' ')
-    if [ -n "$pid" ] && enter "$pid" "$user" /usr/bin/iris-serving health; then break; fi
-    kill -0 "$outer" 2>/dev/null || { echo "the server ended"; return 1; }
+  for _ in $(seq 100); do
+    curl -sS --max-time 2 --fail "http://127.0.0.1:28501/v1/models/$model" 2>/dev/null | grep -q AVAILABLE && status=0 && break
+    kill -0 "$outer" 2>/dev/null || break
     sleep 0.1
   done
-  "$body" "$pid" "$user" || status=1
-  kill -TERM "$pid"
+  if [ "$status" -eq 0 ]; then
+    launch "$user" "PORT=28500" /usr/bin/iris-serving health || status=1
+    launch "$user" "" /usr/bin/iris-serving predict --server=http://127.0.0.1:28501 --model="$model" 5.1 3.5 1.4 0.2 | grep -q '^label: setosa$' || status=1
+    grep -q "^Uid:[[:space:]]*${user%:*}[[:space:]]" "/proc/$outer/status" || { echo "runs as another uid"; status=1; }
+  fi
+  kill -TERM "$outer" 2>/dev/null
+  for _ in $(seq 100); do kill -0 "$outer" 2>/dev/null || break; sleep 0.1; done
+  kill -KILL "$outer" 2>/dev/null
   wait "$outer" || { echo "exit code $? on SIGTERM"; status=1; }
   return "$status"
 }
-enter() { # enter pid uid:gid コマンド… : 動いている像の中で動かす
-  local pid=$1 user=$2
-  shift 2
-  nsenter --target "$pid" --mount --pid --net --root --wd -S "${user%:*}" -G "${user#*:}" -- "$@"
-}
-outside() { # outside pid コマンド… : 網だけを像と共にする
-  nsenter --target "$1" --net -- "${@:2}"
-}
-
-iris() {
-  local pid=$1 user=$2
-  grep -q "^Uid:[[:space:]]*${user%:*}[[:space:]]" "/proc/$pid/status"
-  grep -q '^NSpid:.*[[:space:]]1$' "/proc/$pid/status"
-  outside "$pid" curl -sS --fail http://localhost:8501/v1/models/iris:predict -d '{"instances": [[5.1, 3.5, 1.4, 0.2]]}' | grep -q '"predictions"'
-  enter "$pid" "$user" /usr/bin/iris-serving predict 5.1 3.5 1.4 0.2 | grep -q '^label: setosa$'
-  enter "$pid" "$user" /usr/bin/iris-serving predict --grpc 6.7 3.0 5.2 2.3 | grep -q '^label: virginica$'
-  ! enter "$pid" "$user" /usr/bin/iris-serving export /elsewhere
-}
-mine() {
-  outside "$1" curl -sS --fail http://localhost:8501/v1/models/mine | grep -q '"AVAILABLE"'
-  enter "$1" "$2" /usr/bin/iris-serving predict --model=mine 5.1 3.5 1.4 0.2 | grep -q '^label: setosa$'
-}
-report "serves iris as uid 65532 with a read-only root, drains on SIGTERM as PID 1" inside 65532:65532 "" iris
-report "runs as an arbitrary uid" inside 1000710000:0 "" iris
-report "serves MODEL_BASE_PATH/MODEL_NAME like TensorFlow Serving's image" inside 65532:65532 "MODEL_NAME=mine" mine
-report "flags after the image name win" inside 65532:65532 "MODEL_NAME=absent" mine --model_name=mine --model_base_path=/models/mine
+version() { launch 65532:65532 "" "$1" --version | grep '^TensorFlow ModelServer: '; }
+report "tensorflow_model_server answers --version" version /usr/bin/tensorflow_model_server
+report "tf_serving_entrypoint.sh answers --version" version /usr/bin/tf_serving_entrypoint.sh
+report "no shell in the image" test ! -e "$tree/bin/sh"
+rm -rf "$models/mine"
+"$tree/usr/bin/iris-serving" export "$models/mine" >/dev/null
+chmod -R a+rX "$models"
+report "serves iris as uid 65532 with a read-only root and drains on SIGTERM" serves 65532:65532 "" iris
+report "runs as an arbitrary uid" serves 1000710000:0 "" iris
+report "serves MODEL_BASE_PATH/MODEL_NAME like TensorFlow Serving's image" serves 65532:65532 "MODEL_NAME=mine" mine
+report "flags after the image name win" serves 65532:65532 "MODEL_NAME=absent" mine --model_name=mine --model_base_path=/models/mine
 finish
