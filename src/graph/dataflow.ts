@@ -288,9 +288,12 @@ class Flow {
       throw atNode(thrown, unit.name);
     }
     if (tokens !== undefined) this.#release(tokens);
-    capture(ready, outputs);
-    this.#propagate(ready, outputs);
-    this.#release(outputs);
+    try {
+      capture(ready, outputs);
+      this.#propagate(ready, outputs);
+    } finally {
+      this.#release(outputs);
+    }
     iteration.outstanding--;
     this.#settle(iteration.frame);
   }
