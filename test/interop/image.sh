@@ -127,8 +127,8 @@ echo "     image content: $(du -sm --apparent-size "$tree" | cut -f1) MB, of whi
 models="$work/models"
 mkdir -p "$models"
 chroot=$(command -v chroot)
-launch() { # launch uid:gid "環境" コマンド…
-  unshare --mount bash -eu -c '
+launch() { # launch uid:gid "環境" コマンド… : 呼んだ(部分)シェルがそのまま置き換わる
+  exec unshare --mount bash -eu -c '
     tree=$1 models=$2 chroot=$3 user=$4 settings=$5
     shift 5
     mount --bind "$tree" "$tree"
@@ -152,8 +152,8 @@ serves() { # serves uid:gid "環境" モデル [旗…]
     sleep 0.1
   done
   if [ "$status" -eq 0 ]; then
-    launch "$user" "PORT=28500" /usr/bin/iris-serving health || status=1
-    launch "$user" "" /usr/bin/iris-serving predict --server=http://127.0.0.1:28501 --model="$model" 5.1 3.5 1.4 0.2 | grep -q '^label: setosa$' || status=1
+    (launch "$user" "PORT=28500" /usr/bin/iris-serving health) || status=1
+    (launch "$user" "" /usr/bin/iris-serving predict --server=http://127.0.0.1:28501 --model="$model" 5.1 3.5 1.4 0.2) | grep -q '^label: setosa$' || status=1
     grep -q "^Uid:[[:space:]]*${user%:*}[[:space:]]" "/proc/$outer/status" || { echo "runs as another uid"; status=1; }
   fi
   kill -TERM "$outer" 2>/dev/null
@@ -162,7 +162,7 @@ serves() { # serves uid:gid "環境" モデル [旗…]
   wait "$outer" || { echo "exit code $? on SIGTERM"; status=1; }
   return "$status"
 }
-version() { launch 65532:65532 "" "$1" --version | grep '^TensorFlow ModelServer: '; }
+version() { (launch 65532:65532 "" "$1" --version) | grep '^TensorFlow ModelServer: '; }
 report "tensorflow_model_server answers --version" version /usr/bin/tensorflow_model_server
 report "tf_serving_entrypoint.sh answers --version" version /usr/bin/tf_serving_entrypoint.sh
 report "no shell in the image" test ! -e "$tree/bin/sh"
