@@ -209,7 +209,7 @@ export class RestDoor implements Door {
       return this.#answerWithBody(route, request);
     }
     try {
-      const body = route.answer(EMPTY, request);
+      const body = route.answer(EMPTY, request, this.#host.clock.monotonicMs());
       return body instanceof Promise
         ? body.then(
             (value) => this.#ok(value),
@@ -249,14 +249,15 @@ export class RestDoor implements Door {
   readonly #answerArrived = (): void => {
     const arrived = this.#arrived;
     this.#arrived = [];
-    for (const one of arrived) this.#settle(one);
+    const nowMs = this.#host.clock.monotonicMs();
+    for (const one of arrived) this.#settle(one, nowMs);
   };
 
-  #settle({ route, request, body, resolve }: Arrived): void {
+  #settle({ route, request, body, resolve }: Arrived, nowMs: number): void {
     let response: Response;
     try {
       const isCompressed = isGzip(request.headers.get("content-encoding"));
-      const answer = route.answer(isCompressed ? (inflateBody(body) ?? EMPTY) : body, request);
+      const answer = route.answer(isCompressed ? (inflateBody(body) ?? EMPTY) : body, request, nowMs);
       if (answer instanceof Promise) {
         this.#settleLater(answer, resolve);
         return;

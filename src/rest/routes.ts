@@ -36,12 +36,13 @@ export interface Route {
   /**
    * @param body `readsBody` でなければ空。
    * @param request 客が去ったことを知るために見る。
+   * @param nowMs 単調時計の今。推論の期限の起点。
    * @throws StatusError, BadVersion
    */
-  answer(body: Uint8Array, request: Request): Body | Promise<Body>;
+  answer(body: Uint8Array, request: Request, nowMs: number): Body | Promise<Body>;
 }
 
-type Work = (spec: ModelSpec, body: Uint8Array, request: Request) => Body | Promise<Body>;
+type Work = (spec: ModelSpec, body: Uint8Array, request: Request, nowMs: number) => Body | Promise<Body>;
 
 interface Verb {
   readonly call: Call;
@@ -61,12 +62,10 @@ export class Routes {
 
   constructor(host: Host, { prediction, model }: RestServices, { timeoutMs, json }: RouteOptions) {
     const callOf = (api: string): Call => createCall(host, { api, entrypoint: "REST", counted: true });
-    const { clock } = host;
+    const deadlineOf = (nowMs: number) => (timeoutMs > 0 ? nowMs + timeoutMs : undefined);
 
-    const deadline = () => (timeoutMs > 0 ? clock.monotonicMs() + timeoutMs : undefined);
-
-    const predict: Work = (spec, body, request) => {
-      const call = new PredictCall(spec, readPredictBody(body, json), request, deadline());
+    const predict: Work = (spec, body, request, nowMs) => {
+      const call = new PredictCall(spec, readPredictBody(body, json), request, deadlineOf(nowMs));
       const result = prediction.predict(call, call);
       return result instanceof Promise
         ? result.then(({ outputs }) => writePredictions(outputs, call.format))
@@ -77,12 +76,18 @@ export class Routes {
       const { signatureName, examples } = readExamplesBody(body, json);
       return { spec, signatureName, readExamples: () => examples };
     };
-    const classify: Work = async (spec, body, request) => {
-      const result = await prediction.classify(readExamples(spec, body), new Context(request, deadline()));
+    const classify: Work = async (spec, body, request, nowMs) => {
+      const result = await prediction.classify(
+        readExamples(spec, body),
+        new Context(request, deadlineOf(nowMs)),
+      );
       return writeClassifications(result.classifications);
     };
-    const regress: Work = async (spec, body, request) => {
-      const result = await prediction.regress(readExamples(spec, body), new Context(request, deadline()));
+    const regress: Work = async (spec, body, request, nowMs) => {
+      const result = await prediction.regress(
+        readExamples(spec, body),
+        new Context(request, deadlineOf(nowMs)),
+      );
       return writeRegressions(result.regressions);
     };
 
@@ -125,7 +130,7 @@ export class Routes {
     const { call, work } = verb;
     return {
       readsBody: true,
-      answer: (body, request) => call(spec.name, () => work(spec, body, request)),
+      answer: (body, request, nowMs) => call(spec.name, () => work(spec, body, request, nowMs)),
     };
   }
 
@@ -136,7 +141,7 @@ export class Routes {
     const work = word === "metadata" ? this.#metadata : this.#status;
     return {
       readsBody: false,
-      answer: (body, request) => this.#query(spec.name, () => work(spec, body, request)),
+      answer: (body, request, nowMs) => this.#query(spec.name, () => work(spec, body, request, nowMs)),
     };
   }
 
