@@ -227,6 +227,11 @@ export class GraphSession {
     return prepared;
   }
 
+  /** 実行が変数を書き換えうる。呼ばれた回数が結果を変えるので、勝手にまとめてはいけない。 */
+  get writesVariables(): boolean {
+    return this.#assigned !== undefined && this.#assigned.size > 0;
+  }
+
   /** signature ごとに、どの演算がどのカーネルで走るか。 */
   describe(): SignatureDescription[] {
     const descriptions: SignatureDescription[] = [];

@@ -29,12 +29,15 @@ export function createModelBatching(
   host: Host,
   settings: QueueSettings | undefined,
 ): (directory: string, opened: OpenedModel) => Promise<Batching> {
-  return async (directory, { signatures, prepare }) => {
-    if (settings === undefined) return new TurnBatching(host, signatures.values(), prepare);
+  return async (directory, { signatures, prepare, stateful }) => {
+    const plain: Batching = { prepare, close() {} };
+    // 頼まれていない合流が、呼び出しの回数に意味のあるモデルの答えを変えてはいけない。
+    if (settings === undefined)
+      return stateful ? plain : new TurnBatching(host, signatures.values(), prepare);
     const { scheduler, readPerModel } = settings;
     const queue =
       readPerModel === undefined ? settings.queue : await readPerModel(`${directory}/${PER_MODEL_FILE}`);
-    if (queue === undefined) return { prepare, close() {} };
+    if (queue === undefined) return plain;
     host.log.info("Wrapping session to perform batch processing");
     return new QueuedBatching(host, scheduler, queue, prepare);
   };

@@ -12,6 +12,8 @@ import { type WarmupOptions, warmUp } from "./warmup.ts";
 export interface OpenedModel {
   readonly signatures: ReadonlyMap<string, Signature>;
   readonly prepare: Prepare;
+  /** 実行が変数を書き換えうる。 */
+  readonly stateful: boolean;
   /** 読んだ中身の SHA-256。16 進。 */
   readonly sha256: string;
   /** 変数などのメモリを返す。 */

@@ -7,22 +7,34 @@ import { createModelBatching, type QueueSettings } from "../../../src/servables/
 import { FakeHost } from "../../helpers/fake_host.ts";
 import { FakeRun } from "../../helpers/fake_run.ts";
 
-const opened = { signatures: new Map(), prepare: () => new FakeRun(), sha256: "", dispose() {} };
+const opened = {
+  signatures: new Map(),
+  prepare: () => new FakeRun(),
+  stateful: false,
+  sha256: "",
+  dispose() {},
+};
 const { queue } = toBatchingParameters(undefined, 1);
 
-async function choose(settings: Partial<QueueSettings> | undefined) {
+async function choose(settings: Partial<QueueSettings> | undefined, model = opened) {
   const host = new FakeHost();
   const scheduler = new BatchScheduler(host, 1);
   const coat = createModelBatching(
     host,
     settings === undefined ? undefined : { scheduler, queue, ...settings },
   );
-  return { host, batching: await coat("/m/1", opened) };
+  return { host, batching: await coat("/m/1", model) };
 }
 
 describe("createModelBatching()", () => {
   test("merges within a turn by default", async () => {
     expect((await choose(undefined)).batching).toBeInstanceOf(TurnBatching);
+  });
+
+  test("leaves a model alone that counts its calls, unless told to batch", async () => {
+    const counter = { ...opened, stateful: true };
+    expect((await choose(undefined, counter)).batching.prepare).toBe(opened.prepare);
+    expect((await choose({}, counter)).batching).toBeInstanceOf(QueuedBatching);
   });
 
   test("queues when told to, and says so", async () => {

@@ -30,6 +30,7 @@ function setUp(
         events.push(`open ${directory}`);
         return {
           signatures: new Map(signatures.map((each) => [each.key, each])),
+          stateful: false,
           sha256: "abc",
           prepare: (feeds, fetches) => {
             events.push(`prepare ${feeds} → ${fetches}`);
