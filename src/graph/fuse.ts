@@ -49,6 +49,7 @@ export function fuse(order: readonly PlanNode[], fetches: readonly Wire[]): void
   const uses = countUses(order, fetches);
   for (const node of order) {
     if (node.constants !== undefined) continue;
+    if (node.op === "MatMul" && isFloat(node)) straighten(node);
     const operands = operandsOf(node);
     if (operands.length === 0 || !isFloat(node)) continue;
     for (const at of operands) {
@@ -56,6 +57,21 @@ export function fuse(order: readonly PlanNode[], fetches: readonly Wire[]): void
       if (contraction !== undefined && absorb(node, at, contraction)) break;
     }
   }
+}
+
+/** 転置して使う定数の重みを、あらかじめ転置しておく。転置の無い積だけが、ホストでも wasm でも速い道に乗る。 */
+function straighten(node: PlanNode): void {
+  const weights = constantOf(node.inputs[1]!);
+  if (!node.attrs.bool("transpose_b") || weights === undefined || !weights.onHost) return;
+  const [columns, inner] = weights.shape;
+  if (columns === undefined || inner === undefined || weights.shape.length !== 2) return;
+  const from = weights.tensor(undefined).data as Float32Array;
+  const to = new Float32Array(from.length);
+  for (let j = 0; j < columns; j++) {
+    for (let p = 0; p < inner; p++) to[p * columns + j] = from[j * inner + p]!;
+  }
+  node.inputs[1] = constantWire(node, "transposed", [inner, columns], to);
+  node.attrs = node.attrs.extend(node.name, { transpose_b: truth(false) });
 }
 
 function countUses(order: readonly PlanNode[], fetches: readonly Wire[]): Map<PlanNode, number> {
@@ -118,10 +134,9 @@ function absorb(user: PlanNode, at: number, contraction: Contraction): boolean {
 /** 出力のチャネル数。重みが定数でなければ分からない。 */
 function channelsOf({ node, fused }: Contraction): number | undefined {
   const weights = constantOf(node.inputs[1]!);
-  if (weights === undefined) return undefined;
+  if (weights === undefined || (fused === "_Dense" && node.attrs.bool("transpose_b"))) return undefined;
   const { shape } = weights;
   if (fused === "_DepthwiseConv") return shape.length === 4 ? shape[2]! * shape[3]! : undefined;
-  if (fused === "_Dense" && node.attrs.bool("transpose_b")) return shape[0];
   return shape.at(-1);
 }
 
@@ -165,7 +180,7 @@ function absorbAffine(
   { scale, shift }: Affine,
   channels: number,
 ): boolean {
-  const { node, bias, fused } = contraction;
+  const { node, bias } = contraction;
   const biasValue = bias === undefined ? undefined : constantOf(bias);
   if (bias !== undefined && (biasValue === undefined || biasValue.dtype !== "float" || !biasValue.onHost)) {
     return false;
@@ -173,7 +188,7 @@ function absorbAffine(
   const old = biasValue?.tensor(undefined).data as Float32Array | undefined;
   let weights: Wire | undefined;
   if (scale !== undefined) {
-    weights = scaleWeights(node, fused, scale);
+    weights = scaleWeights(node, scale);
     if (weights === undefined) return false;
   }
   const merged = new Float32Array(channels);
@@ -187,19 +202,14 @@ function absorbAffine(
 }
 
 /** 重みの出力チャネルごとに倍率を掛けた定数。 */
-function scaleWeights(node: PlanNode, fused: string, scale: Float32Array): Wire | undefined {
+function scaleWeights(node: PlanNode, scale: Float32Array): Wire | undefined {
   const value = constantOf(node.inputs[1]!);
   if (value === undefined || !value.onHost) return undefined;
   const { shape } = value;
   const data = (value.tensor(undefined).data as Float32Array).slice();
   const channels = scale.length;
-  if (fused === "_Dense" && node.attrs.bool("transpose_b")) {
-    const inner = shape[1]!;
-    for (let i = 0; i < data.length; i++) data[i]! *= scale[Math.floor(i / inner)]!;
-  } else {
-    // 畳み込みでも深さ方向の畳み込みでも、出力チャネルは末尾の軸(末尾 2 軸)に並ぶ。
-    for (let i = 0; i < data.length; i++) data[i]! *= scale[i % channels]!;
-  }
+  // 畳み込みでも深さ方向の畳み込みでも、出力チャネルは末尾の軸(末尾 2 軸)に並ぶ。
+  for (let i = 0; i < data.length; i++) data[i]! *= scale[i % channels]!;
   return constantWire(node, "weights", shape, data);
 }
 
@@ -212,6 +222,7 @@ function constantWire(near: PlanNode, role: string, shape: readonly number[], da
 
 const text = (value: string): AttrValue =>
   create(AttrValueSchema, { value: { case: "s", value: new TextEncoder().encode(value) } });
+const truth = (value: boolean): AttrValue => create(AttrValueSchema, { value: { case: "b", value } });
 const real = (value: number): AttrValue => create(AttrValueSchema, { value: { case: "f", value } });
 
 /** `user` を、縮約と自分を合わせた 1 つの演算に書き換える。 */

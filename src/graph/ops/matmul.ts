@@ -221,20 +221,27 @@ function viewOf({ dataId, dtype }: DeviceTensor, shape: number[]): DeviceTensor 
 
 function denseDevice(settings: DenseSettings): DeviceKernel {
   const { transposeA, transposeB, activation, alpha } = settings;
-  const attrs = { transposeA, transposeB, activation, leakyreluAlpha: alpha };
+  const attrs = { transposeA: false, transposeB: false, activation, leakyreluAlpha: alpha };
   const host = denseHost(settings);
   return (inputs, device) => {
     const [aShape, bShape] = [inputs.shape(0), inputs.shape(1)];
     checkMatrices(aShape, bShape);
-    const { rows, columns } = productOf(aShape, bShape, transposeA, transposeB);
+    const { rows, inner, columns } = productOf(aShape, bShape, transposeA, transposeB);
     // 空の行列は XNNPACK が受け付けない。
     if (sizeOf(aShape) === 0 || sizeOf(bShape) === 0) return host(hostInputs(inputs));
-    const a = viewOf(inputs.device(0), [1, aShape[0]!, aShape[1]!]);
-    const b = viewOf(inputs.device(1), [1, bShape[0]!, bShape[1]!]);
+    // tfjs-wasm の融合カーネルは、転置があると偏りと活性化を忘れる。先に転置すれば XNNPACK にも乗る。
+    const left = transposeA ? transposed(inputs.device(0), device) : inputs.device(0);
+    const right = transposeB ? transposed(inputs.device(1), device) : inputs.device(1);
+    const a = viewOf(left, [1, rows, inner]);
+    const b = viewOf(right, [1, inner, columns]);
     const bias = inputs.count > 2 ? inputs.device(2) : undefined;
     const out = device.call("_FusedMatMul", { a, b, bias }, attrs);
     return device.reshape(out, [rows, columns]);
   };
+}
+
+function transposed(x: DeviceTensor, device: Device): DeviceTensor {
+  return device.call("Transpose", { x }, { perm: [1, 0] });
 }
 
 function hostInputs(inputs: DeviceKernelInputs): Tensor[] {
