@@ -93,6 +93,7 @@ export class ModelServer {
   readonly #health = new Health();
   readonly #doors: Door[] = [];
   #core: ServerCore<ModelServable> | undefined;
+  #batches: BatchScheduler | undefined;
   #stopPolling = (): void => {};
 
   constructor(host: Host, parts: ServerParts) {
@@ -151,6 +152,8 @@ export class ModelServer {
   async stop(graceMs: number): Promise<void> {
     this.#health.setServing(false);
     this.#stopPolling();
+    // もう仲間は来ない。仲間を待っている仕事を、待ち時間を使い切らずに終わらせる。
+    this.#batches?.hurry();
     await Promise.all(this.#doors.map((door) => door.stop(graceMs)));
     await this.#core?.shutdown();
   }
@@ -213,8 +216,9 @@ export class ModelServer {
     const parameters = toBatchingParameters(await optional(options.batchingParametersFile, read), cpus);
     const perModel = async (path: string) =>
       (await storage.exists(path)) ? toQueueOptions(await read(path)) : undefined;
+    this.#batches = new BatchScheduler(this.#host, parameters.numBatchThreads);
     return {
-      scheduler: new BatchScheduler(this.#host, parameters.numBatchThreads),
+      scheduler: this.#batches,
       queue: parameters.queue,
       ...(options.enablePerModelBatchingParameters ? { readPerModel: perModel } : {}),
     };

@@ -27,7 +27,7 @@ test("of two unload requests exactly one succeeds", async () => {
 test("an illegal transition is an internal error and ends the version", async () => {
   const harness = new LoaderHarness(new FakeHost(), id, new FakeLoader(), retry, deaf);
   const refused = harness.unload();
-  expect(refused).rejects.toThrow("Illegal request to transition from state New to Unloading");
+  await expect(refused).rejects.toThrow("Illegal request to transition from state New to Unloading");
   await refused.catch(() => {});
   expect(harness.state).toBe("Error");
 });

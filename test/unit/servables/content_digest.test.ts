@@ -28,7 +28,7 @@ describe("digestDirectory()", () => {
 
   test("stops with the signal, and fails with the storage", async () => {
     const storage = memoryStorage(new Map([["/m/1/f", bytes("x")]]));
-    expect(digestDirectory(storage, "/m/1", AbortSignal.abort("unwanted"))).rejects.toBe("unwanted");
-    expect(digestDirectory(storage, "/m/2", never)).rejects.toThrow("/m/2");
+    await expect(digestDirectory(storage, "/m/1", AbortSignal.abort("unwanted"))).rejects.toBe("unwanted");
+    await expect(digestDirectory(storage, "/m/2", never)).rejects.toThrow("/m/2");
   });
 });
