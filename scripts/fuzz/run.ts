@@ -24,16 +24,19 @@ export interface FuzzReport {
  * 壊したファイルを試す。入力は種と番号だけで決まる。
  *
  * @param indexes 試す番号。番号 i は `targets[i % targets.length]` を使う。
+ * @param onStart 1 件を始める前に呼ばれる。
  */
 export async function fuzz(
   targets: readonly Target[],
   seed: number,
   indexes: Iterable<number>,
+  onStart: (index: number) => void = () => {},
 ): Promise<FuzzReport> {
   const outcomes = new Map(targets.map(({ name }) => [name, new Map<string, number>()]));
   const findings: Finding[] = [];
   let slowestMs = 0;
   for (const index of indexes) {
+    onStart(index);
     const target = targets[index % targets.length]!;
     const startMs = performance.now();
     const { outcome, problem } = await attempt(target, new Random(mixSeeds(seed, index)));

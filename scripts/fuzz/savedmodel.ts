@@ -1,13 +1,14 @@
 // SavedModel の読み手を、壊したファイルで試す。クラッシュ・停止・1 GiB を越えるメモリがあれば 1 で終わる。
-//   bun run fuzz:savedmodel --runs=100000 --seed=1
+//   bun run fuzz:savedmodel --runs=100000 --seed=1 --jobs=2
 //   bun run fuzz:savedmodel --seed=1 --only=4711          (1 件だけ再現する)
-//   bun run fuzz:savedmodel --target=checkpoint           (的を 1 つに絞る)
-import { resolve } from "node:path";
+//   bun run fuzz:savedmodel --target=checkpoint           (的を 1 つに絞る。番号の意味も変わる)
+import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { fuzz } from "./run.ts";
-import { createTargets, readCorpus } from "./targets.ts";
+import { mergeOutcomes, type Range, type SupervisedReport, supervise, type Watch } from "./supervise.ts";
 
-const MAX_RSS_BYTES = 2 ** 30;
+/** 子 1 つが試す数。子が死んだときに試し直す数でもある。 */
+const CHUNK = 2000;
+const MAX_FINDINGS_SHOWN = 50;
 
 const { values } = parseArgs({
   options: {
@@ -15,27 +16,64 @@ const { values } = parseArgs({
     seed: { type: "string", default: "1" },
     only: { type: "string" },
     target: { type: "string" },
+    jobs: { type: "string", default: "1" },
   },
 });
-const runs = Number(values.runs);
-const seed = Number(values.seed);
-const every = createTargets(readCorpus(resolve(import.meta.dir, "../.."), 128 * 1024));
-const targets = every.filter(({ name }) => values.target === undefined || name === values.target);
-if (targets.length === 0)
-  throw new Error(`unknown target ${values.target}; one of ${every.map(({ name }) => name).join(", ")}`);
-const indexes = values.only === undefined ? Array.from({ length: runs }, (_, i) => i) : [Number(values.only)];
+const { seed, target } = values;
+const watch: Watch = {
+  command: ({ from, to }, progressFile) => [
+    join(import.meta.dir, "worker.ts"),
+    seed,
+    String(from),
+    String(to),
+    progressFile,
+    ...(target === undefined ? [] : [target]),
+  ],
+  maxStillMs: 30_000,
+  maxRssBytes: 2 ** 30,
+  pollMs: 100,
+};
 
 const startMs = performance.now();
-const { outcomes, findings, slowestMs } = await fuzz(targets, seed, indexes);
-for (const [name, counts] of outcomes) {
-  const line = [...counts].sort((a, b) => b[1] - a[1]).map(([outcome, count]) => `${outcome} ${count}`);
-  console.log(`${name.padEnd(12)} ${line.join(", ")}`);
+const ranges = rangesOf();
+const total = ranges.reduce((sum, { from, to }) => sum + to - from, 0);
+const outcomes = new Map<string, Map<string, number>>();
+const reports: SupervisedReport[] = [];
+await Promise.all(Array.from({ length: Number(values.jobs) }, drain));
+show();
+
+function rangesOf(): Range[] {
+  if (values.only !== undefined) return [{ from: Number(values.only), to: Number(values.only) + 1 }];
+  const runs = Number(values.runs);
+  return Array.from({ length: Math.ceil(runs / CHUNK) }, (_, i) => ({
+    from: i * CHUNK,
+    to: Math.min(runs, (i + 1) * CHUNK),
+  }));
 }
-for (const { target, index, problem } of findings.slice(0, 20))
-  console.error(`${target} --only=${index}: ${problem}`);
-const peakBytes = process.resourceUsage().maxRSS * 1024;
-console.log(
-  `${indexes.length} runs, seed ${seed}, ${((performance.now() - startMs) / 1000).toFixed(1)} s, slowest ${slowestMs.toFixed(0)} ms, peak ${(peakBytes / 2 ** 20).toFixed(0)} MiB, ${findings.length} findings`,
-);
-if (peakBytes > MAX_RSS_BYTES) console.error("peak memory is over 1 GiB");
-process.exit(findings.length > 0 || peakBytes > MAX_RSS_BYTES ? 1 : 0);
+
+async function drain(): Promise<void> {
+  for (let range = ranges.shift(); range !== undefined; range = ranges.shift()) {
+    const report = await supervise(range, watch);
+    mergeOutcomes(outcomes, report.outcomes);
+    reports.push(report);
+    for (const { target: name, index, problem } of report.findings.slice(0, MAX_FINDINGS_SHOWN)) {
+      console.error(`${name} --seed=${seed} --only=${index}: ${problem}`);
+    }
+  }
+}
+
+function show(): never {
+  for (const [name, counts] of outcomes) {
+    const line = [...counts].sort((a, b) => b[1] - a[1]).map(([outcome, count]) => `${outcome} ${count}`);
+    console.log(`${name.padEnd(12)} ${line.join(", ")}`);
+  }
+  const peakMiB = Math.max(...reports.map(({ peakRssBytes }) => peakRssBytes)) / 2 ** 20;
+  const slowestMs = Math.max(...reports.map((report) => report.slowestMs));
+  const findings = reports.reduce((sum, report) => sum + report.findings.length, 0);
+  const seconds = (performance.now() - startMs) / 1000;
+  console.log(
+    `${total} runs, seed ${seed}, ${seconds.toFixed(1)} s, slowest ${slowestMs.toFixed(0)} ms, ` +
+      `peak ${peakMiB.toFixed(0)} MiB, ${findings} findings`,
+  );
+  process.exit(findings > 0 ? 1 : 0);
+}
