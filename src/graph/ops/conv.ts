@@ -301,6 +301,7 @@ function fusedRow(op: string, kernel: string, isDepthwise: boolean): OpRow {
       return ([x, filter, bias]) => run(x!, filter!, bias, attrs, fused);
     },
     device: {
+      anyDType: true,
       heavy: true,
       work: ([x, filter]) => macs(x!.shape, filter!.shape),
       build: (node) => {
