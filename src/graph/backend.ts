@@ -109,6 +109,51 @@ class WasmDevice implements Device {
     return out;
   }
 
+  products(a: DeviceTensor, b: DeviceTensor): DeviceTensor {
+    const [count, rows, inner] = a.shape as [number, number, number];
+    const columns = b.shape[2]!;
+    const out = this.#wasm.makeOutput([count, rows, columns], "float32") as DeviceTensor;
+    this.#pending.push(out);
+    const [aShape, bShape] = [shapeBytes([1, rows, inner]), shapeBytes([1, inner, columns])];
+    const multiply = this.#fusedMatMul();
+    for (let i = 0; i < count; i++) {
+      const left = this.#window(a, i * rows * inner, rows * inner);
+      const right = this.#window(b, i * inner * columns, inner * columns);
+      const to = this.#window(out, i * rows * columns, rows * columns);
+      try {
+        multiply(left.id, aShape, 3, right.id, bShape, 3, 0, 0, 0, 0, 0, 0, to.id);
+      } finally {
+        for (const window of [left, right, to]) this.#closeWindow(window);
+      }
+    }
+    return out;
+  }
+
+  /** `of` の記憶の一部を、写さずに 1 本のテンソルとして登録する。 */
+  #window({ dataId }: DeviceTensor, from: number, size: number): Window {
+    const { memoryOffset } = this.#wasm.dataIdMap.get(dataId);
+    const made = this.#wasm.makeOutput([size], "float32", memoryOffset + from * 4);
+    return { dataId: made.dataId, id: this.#wasm.dataIdMap.get(made.dataId).id };
+  }
+
+  /** 記憶は持ち主のものなので、登録だけを消す(disposeData は記憶まで返してしまう)。 */
+  #closeWindow({ dataId, id }: Window): void {
+    this.#wasm.wasm.tfjs.disposeData(id);
+    this.#wasm.dataIdMap.delete(dataId);
+  }
+
+  #multiply: FusedMatMul | undefined;
+
+  #fusedMatMul(): FusedMatMul {
+    const array = new Set([1, 4]);
+    const types = Array.from({ length: 13 }, (_, i) => (array.has(i) ? "array" : "number"));
+    const { cwrap } = this.#wasm.wasm as unknown as {
+      cwrap(name: string, result: null, types: readonly string[]): FusedMatMul;
+    };
+    this.#multiply ??= cwrap("_FusedMatMul", null, types);
+    return this.#multiply;
+  }
+
   upload(from: Tensor): DeviceTensor {
     const out = this.uploadKept(from);
     this.#pending.push(out);
@@ -220,6 +265,23 @@ class WasmDevice implements Device {
     return Array.isArray(out) ? back : back[0]!;
   }
 }
+
+/** {@link WasmDevice} が一時的に登録した、記憶の一部。 */
+interface Window {
+  readonly dataId: object;
+  readonly id: number;
+}
+
+/**
+ * 引数は a の番号・形・階数、b の番号・形・階数、転置 2 つ、活性化、偏り、prelu の重み、leakyrelu の傾き、結果の番号。
+ *
+ * @see tfjs-backend-wasm/src/kernels/_FusedMatMul.ts
+ */
+type FusedMatMul = (
+  ...args: [number, Uint8Array, 3, number, Uint8Array, 3, 0, 0, 0, 0, 0, 0, number]
+) => void;
+
+const shapeBytes = (shape: readonly number[]): Uint8Array => new Uint8Array(Int32Array.from(shape).buffer);
 
 function isSameShape(a: readonly number[], b: readonly number[]): boolean {
   if (a.length !== b.length) return false;

@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { Code, invalidArgument, StatusError, unimplemented } from "../base/status.ts";
 import { AttrValueSchema } from "../gen/tensorflow/core/framework/attr_value_pb.ts";
 import { DataType } from "../gen/tensorflow/core/framework/types_pb.ts";
-import { byteWidth } from "../tensor/dtype.ts";
+import { byteWidth, dtypeName } from "../tensor/dtype.ts";
 import { sizeOf, tensor } from "../tensor/tensor.ts";
 import { type AttrMap, NodeAttrs } from "./attrs.ts";
 import type { WasmDevice } from "./backend.ts";
@@ -223,7 +223,7 @@ class PlanBuilder {
 
   #fill(flat: FlatNode, node: PlanNode): void {
     for (const control of flat.controls) node.controls.push(this.#node(control));
-    checkArity(flat);
+    checkInputs(flat);
     const refs = flat.definition === undefined ? [] : refsOf(flat.definition.inputs, flat.attrs);
     node.inputs = flat.inputs.map((input, i) =>
       refs[i] === true ? this.#wire(input, node.controls) : this.#value(input, node),
@@ -537,14 +537,20 @@ function isNextIteration(op: string): boolean {
   return op === "NextIteration" || op === "RefNextIteration";
 }
 
+/** 呼び出しの境目を飛ばした先。 */
+function originOf(from: Endpoint): Endpoint {
+  let at = from;
+  for (let hops = 0; at.node.op === "_Alias" && hops < 10_000; hops++) {
+    const source = at.node.inputs[0];
+    if (source === undefined) break;
+    at = source;
+  }
+  return at;
+}
+
 /** 呼び出しの境目を飛ばした先が、参照を出す出力か。 */
 function isRef(from: Endpoint): boolean {
-  let { node, index } = from;
-  for (let hops = 0; node.op === "_Alias" && hops < 10_000; hops++) {
-    const source = node.inputs[0];
-    if (source === undefined) return false;
-    ({ node, index } = source);
-  }
+  const { node, index } = originOf(from);
   return isRefOutput(node, index);
 }
 
@@ -601,20 +607,35 @@ function explain(thrown: unknown, node: PlanNode): unknown {
   );
 }
 
-function checkArity({ name, op, definition, attrs, inputs }: FlatNode): void {
+/** 入力の数と型が宣言に合うか。 @see tensorflow/core/graph/validate.cc */
+function checkInputs({ name, op, definition, attrs, inputs }: FlatNode): void {
   if (definition === undefined) return;
-  const expected = wireTypesOf(definition.inputs, attrs).length;
-  if (expected !== inputs.length) {
-    throw invalidArgument(`Node '${name}' (op '${op}') takes ${expected} inputs but has ${inputs.length}`);
+  const expected = wireTypesOf(definition.inputs, attrs);
+  if (expected.length !== inputs.length) {
+    throw invalidArgument(
+      `Node '${name}' (op '${op}') takes ${expected.length} inputs but has ${inputs.length}`,
+    );
   }
-  for (const { node: source, index } of inputs) {
-    if (
-      source.definition !== undefined &&
-      index >= wireTypesOf(source.definition.outputs, source.attrs).length
-    ) {
+  inputs.forEach((input, i) => {
+    const { node: source, index } = originOf(input);
+    if (source.definition === undefined) return;
+    const given = wireTypesOf(source.definition.outputs, source.attrs);
+    if (index >= given.length) {
       throw invalidArgument(
         `Node '${name}' reads output ${index} of '${source.name}', which has no such output`,
       );
     }
-  }
+    if (given[index]! % REF_OFFSET !== expected[i]! % REF_OFFSET) {
+      throw invalidArgument(
+        `Input ${i} of node ${name} was passed ${wireName(given[index]!)} from ${source.name}:${index} incompatible with expected ${wireName(expected[i]!)}.`,
+      );
+    }
+  });
+}
+
+/** 参照の型の番号は、元の型にこれを足したもの。 */
+const REF_OFFSET = 100;
+
+function wireName(wire: number): string {
+  return dtypeName(wire % REF_OFFSET);
 }

@@ -1,4 +1,4 @@
-import { internal } from "../base/status.ts";
+import { internal, invalidArgument } from "../base/status.ts";
 import type { DType } from "../tensor/dtype.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
@@ -25,6 +25,14 @@ export interface Device {
   call(kernel: string, inputs: DeviceInputs, attrs?: object): DeviceTensor;
   /** 出力が複数の tfjs カーネルを呼ぶ。解放の約束は {@link call} と同じ。 */
   callMany(kernel: string, inputs: readonly DeviceTensor[] | DeviceInputs, attrs?: object): DeviceTensor[];
+  /**
+   * 行列の組ごとの積。tfjs の BatchMatMul は 1 要素ずつ足すので遅く、こちらは 1 組ずつ XNNPACK に渡す。
+   *
+   * @param a float の [組, 行, 中]。空であってはならない。
+   * @param b float の [組, 中, 列]。
+   * @returns [組, 行, 列]。
+   */
+  products(a: DeviceTensor, b: DeviceTensor): DeviceTensor;
   /** 同じ記憶を別の形で見る(写さない)。入力そのものを返したいときもこれを使う。 */
   reshape(tensor: DeviceTensor, shape: readonly number[]): DeviceTensor;
   /** float, int32, bool だけ。歩の終わりに自動で解放される。 */
@@ -109,12 +117,16 @@ export class Value {
   /**
    * ホストのテンソルとして読む。デバイスにしか無ければ写す。
    *
-   * @throws INTERNAL テンソルでない値。
+   * @throws INVALID_ARGUMENT テンソルでない値。
    */
   tensor(device: Device | undefined): Tensor {
     if (this.host === undefined) {
+      // 壊れたグラフでは、variant の線に別の種類のものが流れる。
+      if (this.engineObject !== undefined) {
+        throw invalidArgument(`Expected a tensor, got a ${this.engineObject.kind}`);
+      }
       if (this.onDevice === undefined || device === undefined) {
-        throw internal(`Expected a tensor, got a ${this.engineObject?.kind ?? "released value"}`);
+        throw internal("Expected a tensor, got a released value");
       }
       this.host = device.download(this.onDevice);
     }
@@ -124,11 +136,11 @@ export class Value {
   /**
    * 指定した種類のオブジェクトとして読む。
    *
-   * @throws INTERNAL 別の種類の値。
+   * @throws INVALID_ARGUMENT 別の種類の値。
    */
   objectOf<T extends EngineObject>(type: abstract new (...args: never) => T): T {
     if (this.engineObject instanceof type) return this.engineObject;
-    throw internal(`Expected a ${type.name}, got a ${this.engineObject?.kind ?? "tensor"}`);
+    throw invalidArgument(`Expected a ${type.name}, got a ${this.engineObject?.kind ?? "tensor"}`);
   }
 
   /** デバイスの写しを覚えさせる(解放の責任ごと)。execute.ts だけが呼ぶ。 */

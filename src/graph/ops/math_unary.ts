@@ -168,6 +168,16 @@ const deviceKernels: Record<string, DeviceRow> = {
   Tanh: costly("Tanh"),
   Sigmoid: costly("Sigmoid"),
   Erf: costly("Erf"),
+  Erfc: {
+    work: costly("Erf").work!,
+    build: (node) => {
+      if (node.inputTypes[0] !== "float") return undefined;
+      return (inputs, device) => {
+        const one = device.upload(makeTensor("float", [], Float32Array.of(1)));
+        return device.call("Sub", { a: one, b: device.call("Erf", { x: inputs.device(0) }) });
+      };
+    },
+  },
   Elu: costly("Elu"),
   Selu: costly("Selu"),
   Softplus: costly("Softplus"),

@@ -290,6 +290,10 @@ const dense: OpRow = {
   },
 };
 
+/** 1 組の積和がこれより少ないか、行が少なければ、XNNPACK に右の行列を並べ替えて渡す手間のほうが大きい。 */
+const MIN_PRODUCT = 4096;
+const MIN_PRODUCT_ROWS = 4;
+
 /**
  * 行列積をデバイスで。b が 1 枚なら a の先頭の軸を行に畳み、XNNPACK の速い道に乗せる。空の行列は扱わない。
  *
@@ -302,26 +306,36 @@ export function matMulOnDevice(
   transposeA: boolean,
   transposeB: boolean,
 ): DeviceTensor {
-  const { rows, columns } = productOf(a.shape, b.shape, transposeA, transposeB);
+  const { rows, inner, columns } = productOf(a.shape, b.shape, transposeA, transposeB);
   const batch = batchOf(a.shape, b.shape);
   const attrs = { transposeA, transposeB, activation: "linear" };
   const shape = [...batch, rows, columns];
   const [bRows, bColumns] = [b.shape.at(-2)!, b.shape.at(-1)!];
   if (sizeOf(b.shape.slice(0, -2)) === 1) {
-    const inner = a.shape.at(-1)!;
+    const last = a.shape.at(-1)!;
     const flat = transposeA
-      ? [sizeOf(a.shape.slice(0, -2)), a.shape.at(-2)!, inner]
-      : [1, sizeOf(a.shape.slice(0, -1)), inner];
+      ? [sizeOf(a.shape.slice(0, -2)), a.shape.at(-2)!, last]
+      : [1, sizeOf(a.shape.slice(0, -1)), last];
     const kernel = flat[0] === 1 ? "_FusedMatMul" : "BatchMatMul";
     const operands = { a: viewOf(a, flat), b: viewOf(b, [1, bRows, bColumns]) };
     return device.reshape(device.call(kernel, operands, attrs), shape);
   }
   const count = sizeOf(batch);
-  const operands = {
-    a: viewOf(spread(a, batch, device), [count, a.shape.at(-2)!, a.shape.at(-1)!]),
-    b: viewOf(spread(b, batch, device), [count, bRows, bColumns]),
-  };
-  return device.reshape(device.call("BatchMatMul", operands, attrs), shape);
+  const left = viewOf(spread(a, batch, device), [count, a.shape.at(-2)!, a.shape.at(-1)!]);
+  const right = viewOf(spread(b, batch, device), [count, bRows, bColumns]);
+  if (rows < MIN_PRODUCT_ROWS || rows * inner * columns < MIN_PRODUCT) {
+    return device.reshape(device.call("BatchMatMul", { a: left, b: right }, attrs), shape);
+  }
+  const product = device.products(
+    transposeA ? turned(left, device) : left,
+    transposeB ? turned(right, device) : right,
+  );
+  return device.reshape(product, shape);
+}
+
+/** 組ごとに転置する。 */
+function turned(x: DeviceTensor, device: Device): DeviceTensor {
+  return device.call("Transpose", { x }, { perm: [0, 2, 1] });
 }
 
 /** ブロードキャスト後の先頭の軸。 @throws INVALID_ARGUMENT 行列でない、または合わない。 */

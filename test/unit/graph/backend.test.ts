@@ -2,7 +2,9 @@ import { describe, expect, test } from "bun:test";
 import { wasmFiles } from "../../../src/assets.ts";
 import { StatusError } from "../../../src/base/status.ts";
 import { Backend } from "../../../src/graph/backend.ts";
+import { matMul } from "../../../src/graph/ops/matmul.ts";
 import { EngineObject, Value } from "../../../src/graph/value.ts";
+import { sizeOf } from "../../../src/tensor/tensor.ts";
 import { backend, floats, ints, longs } from "../../helpers/graph_builder.ts";
 
 class Thing extends EngineObject {
@@ -54,6 +56,25 @@ describe("WasmDevice", () => {
     expect(device.tensorCount).toBe(before + 1);
     expect(device.download(y).data).toEqual(Float32Array.of(2, 4));
     device.release(y);
+    expect(device.tensorCount).toBe(before);
+  });
+
+  test("multiplies matrices pair by pair, leaving no tensor behind", async () => {
+    const device = await backend.boot();
+    const before = device.tensorCount;
+    const random = (...shape: number[]) =>
+      floats(shape, ...Array.from({ length: sizeOf(shape) }, (_, i) => Math.sin(i * 12.9898 + shape.length)));
+    const [count, rows, inner, columns] = [3, 5, 17, 9];
+    const [x, y] = [random(count, rows, inner), random(count, inner, columns)];
+    const [a, b] = [device.upload(x), device.upload(y)];
+    // 2 度目は、並べ替えた重みの覚えが前の窓のものと取り違えられないことを確かめる。
+    for (let turn = 0; turn < 2; turn++) {
+      const { shape, data } = device.download(device.products(a, b));
+      expect(shape).toEqual([count, rows, columns]);
+      const wanted = matMul(x, y).data as Float32Array;
+      (data as Float32Array).forEach((value, i) => void expect(value).toBeCloseTo(wanted[i]!, 4));
+    }
+    device.settle([]);
     expect(device.tensorCount).toBe(before);
   });
 
