@@ -1,5 +1,6 @@
 import { basename } from "node:path";
 import { UsageError } from "./cli/command.ts";
+import { formatHelp } from "./cli/command_help.ts";
 import { commands } from "./cli/commands.ts";
 import { serve } from "./cli/serve.ts";
 import { usage } from "./cli/usage.ts";
@@ -13,12 +14,12 @@ async function runCommand(word: string, args: readonly string[]): Promise<number
   if (command === undefined) {
     const near = nearest(word, [...commands.keys(), "serve"]);
     console.error(
-      `unknown command: ${word}${near === undefined ? "" : ` (did you mean ${near}?)`}\n\n${usage()}`,
+      `unknown command: ${word}${near === undefined ? "" : ` (did you mean ${near}?)`}\n\n${usage(commands.values())}`,
     );
     return WRONG_USAGE;
   }
   if (args.includes("--help") || args.includes("-h")) {
-    console.log(command.help);
+    console.log(formatHelp(command));
     return 0;
   }
   try {
@@ -28,7 +29,7 @@ async function runCommand(word: string, args: readonly string[]): Promise<number
       error instanceof UsageError ||
       (error instanceof TypeError && "code" in error && String(error.code).startsWith("ERR_PARSE_ARGS"));
     if (!misused) throw error;
-    console.error(`${error.message}\n\n${command.help}`);
+    console.error(`${error.message}\n\n${formatHelp(command)}`);
     return WRONG_USAGE;
   }
 }

@@ -1,29 +1,43 @@
-import { parseArgs } from "node:util";
 import { StatusError } from "../base/status.ts";
 import { GrpcClient } from "../client/grpc_client.ts";
-import { type Command, UsageError } from "./command.ts";
+import type { Command, CommandFlags } from "./command.ts";
+import { parseFlags, readNumber } from "./command_flags.ts";
+
+const flags = {
+  server: {
+    type: "string",
+    default: "127.0.0.1:8500",
+    hint: "HOST:PORT",
+    help: "gRPC address or unix:PATH; PORT may name a local port",
+  },
+  service: {
+    type: "string",
+    default: "",
+    hint: "NAME",
+    help: "service to ask about; empty means the whole server",
+  },
+  timeout_ms: { type: "string", default: "2000", hint: "N", help: "how long to wait for the answer" },
+} as const satisfies CommandFlags;
 
 export const healthCommand: Command = {
   name: "health",
   summary: "exit 0 if a server is serving",
-  help: `usage: iris-serving health [--server=HOST:PORT|unix:PATH] [--service=NAME] [--timeout_ms=2000]
-
-  iris-serving health                        the local server, as a container's health check
-  iris-serving health --server=10.0.0.7:8500
-
-The server is asked by grpc.health.v1. Exit codes: 0 serving, 1 not serving or not reachable.`,
+  synopsis: "",
+  examples: [
+    ["iris-serving health", "the local server, as a container's health check"],
+    ["iris-serving health --server=10.0.0.7:8500", "another machine's"],
+    ["until iris-serving health; do sleep 1; done", "wait for a server that is starting"],
+  ],
+  notes: "The server is asked by grpc.health.v1, as grpc_health_probe does.",
+  flags,
+  exitCodes: [
+    [0, "serving"],
+    [1, "not serving or not reachable"],
+  ],
   async run(args) {
-    const { values } = parseArgs({
-      args: [...args],
-      options: {
-        server: { type: "string", default: `127.0.0.1:${process.env["PORT"] || "8500"}` },
-        service: { type: "string", default: "" },
-        timeout_ms: { type: "string", default: "2000" },
-      },
-    });
-    const timeoutMs = Number(values.timeout_ms);
-    if (!(timeoutMs > 0))
-      throw new UsageError(`--timeout_ms needs a positive number, not ${values.timeout_ms}`);
+    const { PORT } = process.env;
+    const { values } = parseFlags(flags, PORT ? [`--server=127.0.0.1:${PORT}`, ...args] : args);
+    const timeoutMs = readNumber("timeout_ms", values.timeout_ms, 1);
     using client = new GrpcClient({ address: values.server, timeoutMs });
     try {
       const serving = await client.health(values.service);

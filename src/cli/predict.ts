@@ -1,9 +1,9 @@
-import { parseArgs } from "node:util";
 import { invalidArgument, StatusError } from "../base/status.ts";
 import { GrpcClient } from "../client/grpc_client.ts";
 import { RestClient } from "../client/rest_client.ts";
 import { tensor } from "../tensor/tensor.ts";
-import { type Command, UsageError } from "./command.ts";
+import { type Command, type CommandFlags, UsageError } from "./command.ts";
+import { parseFlags, readNumber } from "./command_flags.ts";
 
 /** 埋め込みのモデルの出力の順。 */
 const LABELS = ["setosa", "versicolor", "virginica"];
@@ -62,31 +62,40 @@ function print(probabilities: readonly number[]): void {
   console.log(`label: ${LABELS[best] ?? best}`);
 }
 
+const flags = {
+  grpc: { type: "boolean", help: "ask by gRPC instead of REST" },
+  server: {
+    type: "string",
+    hint: "URL|HOST:PORT",
+    help: "the local server by default, on REST_API_PORT (8501) or PORT (8500)",
+  },
+  model: { type: "string", default: "iris", env: "MODEL_NAME", hint: "NAME", help: "model to ask" },
+  version: { type: "string", hint: "N", help: "version to ask; the newest one by default" },
+  timeout_ms: { type: "string", default: "10000", hint: "N", help: "how long to wait for the answer" },
+  json: { type: "boolean", help: "print JSON" },
+} as const satisfies CommandFlags;
+
 export const predictCommand: Command = {
   name: "predict",
   summary: "ask a running server about flowers",
-  help: `usage: iris-serving predict [FLAGS] SEPAL_LENGTH SEPAL_WIDTH PETAL_LENGTH PETAL_WIDTH [...]
-
-  iris-serving predict 5.1 3.5 1.4 0.2                     by REST, from http://127.0.0.1:8501
-  iris-serving predict --grpc 5.1 3.5 1.4 0.2              by gRPC, from 127.0.0.1:8500
-  iris-serving predict --json 5.1 3.5 1.4 0.2 6.7 3 5.2 2.3
-  iris-serving predict --server=http://10.0.0.7:8501 --version=1 -- 5.1 3.5 1.4 0.2
-
-Lengths in centimetres, four per flower. Flags: --grpc, --server=URL or HOST:PORT, --model=iris, --version=N,
---timeout_ms=10000, --json. Exit codes: 0 answered, 1 the server refused or was not reachable, 2 wrong usage.`,
+  synopsis: "SEPAL_LENGTH SEPAL_WIDTH PETAL_LENGTH PETAL_WIDTH [...]",
+  examples: [
+    ["iris-serving predict 5.1 3.5 1.4 0.2", "by REST, from http://127.0.0.1:8501"],
+    ["iris-serving predict --grpc 5.1 3.5 1.4 0.2", "by gRPC, from 127.0.0.1:8500"],
+    ["iris-serving predict --json 5.1 3.5 1.4 0.2 6.7 3 5.2 2.3", "two flowers, as JSON"],
+    [
+      "iris-serving predict --server=http://10.0.0.7:8501 --version=1 5.1 3.5 1.4 0.2",
+      "one version elsewhere",
+    ],
+  ],
+  notes: "Lengths in centimetres, four per flower.",
+  flags,
+  exitCodes: [
+    [0, "answered"],
+    [1, "the server refused or was not reachable"],
+  ],
   async run(args) {
-    const { values, positionals } = parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: {
-        grpc: { type: "boolean", default: false },
-        server: { type: "string" },
-        model: { type: "string", default: process.env["MODEL_NAME"] || "iris" },
-        version: { type: "string" },
-        timeout_ms: { type: "string", default: "10000" },
-        json: { type: "boolean", default: false },
-      },
-    });
+    const { values, positionals } = parseFlags(flags, args);
     if (values.version !== undefined && !/^\d+$/.test(values.version)) {
       throw new UsageError(`--version needs a number, not ${values.version}`);
     }
@@ -98,7 +107,7 @@ Lengths in centimetres, four per flower. Flags: --grpc, --server=URL or HOST:POR
       model: values.model,
       version: values.version === undefined ? undefined : BigInt(values.version),
       rows: toRows(positionals),
-      timeoutMs: Number(values.timeout_ms),
+      timeoutMs: readNumber("timeout_ms", values.timeout_ms, 1),
     };
     try {
       const answers = await (values.grpc ? askGrpc(question) : askRest(question));

@@ -11,6 +11,7 @@ import { formatFlags, type ParsedOptions, parseOptions } from "../options.ts";
 import { diskStorage, type Storage } from "../savedmodel/storage.ts";
 import { ModelServer } from "../server.ts";
 import { COMMIT, VERSION } from "../version.ts";
+import { commands } from "./commands.ts";
 import { usage } from "./usage.ts";
 
 /** 起動できなかったときの終了コード。TF Serving の `return -1` と同じ。 */
@@ -68,7 +69,7 @@ export async function serve(argv: readonly string[], { entrypoint = false } = {}
   }
   const { options } = parsed;
   if (parsed.help) {
-    console.log(`${usage()}\nFlags of the server:\n${formatFlags()}`);
+    console.log(`${usage(commands.values())}\nFlags of the server:\n${formatFlags()}`);
     return 0;
   }
   if (options.version) {

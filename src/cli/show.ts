@@ -1,4 +1,3 @@
-import { parseArgs } from "node:util";
 import { wasmFiles } from "../assets.ts";
 import { StatusError } from "../base/status.ts";
 import { Backend } from "../graph/backend.ts";
@@ -7,7 +6,8 @@ import { readAssets, readSavedModel, readSavedModelProto } from "../savedmodel/s
 import { diskStorage } from "../savedmodel/storage.ts";
 import { dtypeName } from "../tensor/dtype.ts";
 import type { Signature, TensorInfo } from "../tensor/signature.ts";
-import { type Command, UsageError } from "./command.ts";
+import { type Command, type CommandFlags, UsageError } from "./command.ts";
+import { parseFlags } from "./command_flags.ts";
 
 interface Description {
   readonly directory: string;
@@ -107,22 +107,33 @@ function printJson({ directory, tags, signatures, plans }: Description): void {
   console.log(JSON.stringify(document, null, 1));
 }
 
+const flags = {
+  tag_set: {
+    type: "string",
+    default: "serve",
+    hint: "TAGS",
+    help: "comma-separated tags of the MetaGraph to read",
+  },
+  json: { type: "boolean", help: "print JSON" },
+} as const satisfies CommandFlags;
+
 export const showCommand: Command = {
   name: "show",
   summary: "signatures and kernels of a SavedModel",
-  help: `usage: iris-serving show DIRECTORY [--tag_set=serve] [--json]
-
-  iris-serving show /models/m/1              every signature, and which kernel runs each op
-  iris-serving show --json /models/m/1       the same as JSON
-  iris-serving show --tag_set=serve,gpu /models/m/1
-
-Exit codes: 0 every signature can be served, 1 the model cannot be read or a signature cannot be served.`,
+  synopsis: "VERSION_DIRECTORY",
+  examples: [
+    ["iris-serving show /models/m/1", "every signature, and which kernel runs each op"],
+    ["iris-serving show --json /models/m/1", "the same as JSON"],
+    ["iris-serving show --tag_set=serve,gpu /models/m/1", "another MetaGraph of the file"],
+  ],
+  flags,
+  completes: "directory",
+  exitCodes: [
+    [0, "every signature can be served"],
+    [1, "the model cannot be read or a signature cannot be served"],
+  ],
   async run(args) {
-    const { values, positionals } = parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: { tag_set: { type: "string", default: "serve" }, json: { type: "boolean", default: false } },
-    });
+    const { values, positionals } = parseFlags(flags, args);
     const [directory, ...rest] = positionals;
     if (directory === undefined || rest.length > 0) throw new UsageError("show takes exactly one directory");
     const tags = values.tag_set.split(",").filter((tag) => tag !== "");

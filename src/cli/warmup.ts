@@ -1,6 +1,5 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { parseArgs } from "node:util";
 import { create, fromJsonString, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { StatusError } from "../base/status.ts";
 import { PredictionLogSchema } from "../gen/tensorflow_serving/apis/prediction_log_pb.ts";
@@ -11,7 +10,8 @@ import { allocate } from "../tensor/dtype.ts";
 import type { Signature, TensorInfo } from "../tensor/signature.ts";
 import { sizeOf, tensor } from "../tensor/tensor.ts";
 import { tensorToProto } from "../tensor/tensor_proto.ts";
-import { type Command, UsageError } from "./command.ts";
+import { type Command, type CommandFlags, UsageError } from "./command.ts";
+import { parseFlags, readNumber } from "./command_flags.ts";
 
 type LogInit = MessageInitShape<typeof PredictionLogSchema>;
 
@@ -66,37 +66,51 @@ async function readLogs(path: string): Promise<LogInit[]> {
   });
 }
 
+const flags = {
+  requests: {
+    type: "string",
+    hint: "FILE",
+    help: "one PredictionLog in protobuf's JSON per line, instead of zeros",
+    completes: "file",
+  },
+  rows: { type: "string", default: "1", hint: "N", help: "size of the dimensions that are not known" },
+  model: { type: "string", default: "default", hint: "NAME", help: "model name written in the records" },
+  tag_set: {
+    type: "string",
+    default: "serve",
+    hint: "TAGS",
+    help: "comma-separated tags of the MetaGraph to read",
+  },
+} as const satisfies CommandFlags;
+
 export const warmupCommand: Command = {
   name: "warmup",
   summary: "make the warm-up file of a model version",
-  help: `usage: iris-serving warmup record VERSION_DIRECTORY [FLAGS]
-
-  iris-serving warmup record /models/m/1                       zeros for every signature that takes numbers
-  iris-serving warmup record /models/m/1 --rows=32             the same with 32 rows
-  iris-serving warmup record /models/m/1 --requests=logs.jsonl one PredictionLog in protobuf's JSON per line:
-      {"predictLog": {"request": {"modelSpec": {"name": "m"},
-       "inputs": {"x": {"dtype": "DT_FLOAT", "tensorShape": {"dim": [{"size": "1"}]}, "floatVal": [1]}}}}}
+  synopsis: "record VERSION_DIRECTORY",
+  examples: [
+    ["iris-serving warmup record /models/m/1", "zeros for every signature that takes numbers"],
+    ["iris-serving warmup record /models/m/1 --rows=32", "the same with 32 rows"],
+    ["iris-serving warmup record /models/m/1 --requests=logs.jsonl", "requests of your own"],
+  ],
+  notes: `A line of logs.jsonl:
+  {"predictLog": {"request": {"modelSpec": {"name": "m"},
+   "inputs": {"x": {"dtype": "DT_FLOAT", "tensorShape": {"dim": [{"size": "1"}]}, "floatVal": [1]}}}}}
 
 Writes VERSION_DIRECTORY/assets.extra/tf_serving_warmup_requests, which this server and TensorFlow Serving replay
-before the version is served. Flags: --requests=FILE, --rows=1, --model=NAME, --tag_set=serve.`,
+before the version is served.`,
+  flags,
+  completes: ["record"],
+  exitCodes: [
+    [0, "written"],
+    [1, "the model cannot be read or the file cannot be written"],
+  ],
   async run(args) {
-    const { values, positionals } = parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: {
-        requests: { type: "string" },
-        rows: { type: "string", default: "1" },
-        model: { type: "string", default: "default" },
-        tag_set: { type: "string", default: "serve" },
-      },
-    });
+    const { values, positionals } = parseFlags(flags, args);
     const [action, directory, ...rest] = positionals;
     if (action !== "record" || directory === undefined || rest.length > 0) {
       throw new UsageError("warmup takes the word record and one version directory");
     }
-    const rows = Number(values.rows);
-    if (!Number.isInteger(rows) || rows < 1)
-      throw new UsageError(`--rows needs a positive number, not ${values.rows}`);
+    const rows = readNumber("rows", values.rows, 1, true);
     try {
       const tags = values.tag_set.split(",").filter((tag) => tag !== "");
       const logs =

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, spyOn, test } from "bun:test";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fromBinary } from "@bufbuild/protobuf";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { embeddedModel, wasmFiles } from "../../src/assets.ts";
 import { systemClock } from "../../src/base/clock.ts";
 import { silentLogger } from "../../src/base/log.ts";
@@ -13,7 +13,7 @@ import { usage } from "../../src/cli/usage.ts";
 import { PredictionLogSchema } from "../../src/gen/tensorflow_serving/apis/prediction_log_pb.ts";
 import { parseOptions } from "../../src/options.ts";
 import { diskStorage } from "../../src/savedmodel/storage.ts";
-import { readRecords } from "../../src/servables/tf_record.ts";
+import { encodeRecord, readRecords } from "../../src/servables/tf_record.ts";
 import { ModelServer } from "../../src/server.ts";
 import { freePort } from "../helpers/free_port.ts";
 
@@ -202,10 +202,107 @@ describe("warmup record", () => {
   });
 });
 
+describe("bench", () => {
+  const data = join(directory, "body.json");
+  const few = ["--requests=40", "--concurrency=4", "--warmup=2", "--json=-"];
+  interface Report {
+    readonly requests: number;
+    readonly failed: number;
+    readonly histogram: readonly { readonly count: number }[];
+    readonly errors: readonly { readonly message: string }[];
+  }
+
+  test.each([
+    ["REST", () => [`--rest=${rest}`]],
+    ["gRPC", () => [`--grpc=${grpc}`, "--connections=2"]],
+    ["a file by REST", () => [`--rest=${rest}`, `--data=${data}`]],
+    ["a file by gRPC", () => [`--grpc=${grpc}`, `--data=${data}`, "--rate=100000"]],
+  ])("loads by %s", async (_, target) => {
+    writeFileSync(data, '{"instances": [[5.1, 3.5, 1.4, 0.2]]}');
+    const { exitCode, out, err } = await run("bench", ...target(), ...few);
+    expect([exitCode, err]).toEqual([0, ""]);
+    const report = JSON.parse(out) as Report;
+    expect([report.requests, report.failed]).toEqual([40, 0]);
+    expect(report.histogram.reduce((sum, { count }) => sum + count, 0)).toBe(40);
+  });
+
+  test("replays recorded requests by gRPC", async () => {
+    const file = join(directory, "records");
+    const record = create(PredictionLogSchema, {
+      logType: {
+        case: "classifyLog",
+        value: {
+          request: {
+            modelSpec: { name: "default", signatureName: "classify" },
+            input: { kind: { case: "exampleList", value: { examples: [{}] } } },
+          },
+        },
+      },
+    });
+    writeFileSync(file, encodeRecord(toBinary(PredictionLogSchema, record)));
+    const { out, err } = await run("bench", `--grpc=${grpc}`, `--data=${file}`, "--model=iris", ...few);
+    // 特徴の無い例はサーバーが断る。届いたことだけを見る。
+    expect(out + err).toMatch(/Could not find|feature/i);
+  });
+
+  test("prints a text report and writes the JSON one", async () => {
+    const file = join(directory, "report.json");
+    const { exitCode, out } = await run("bench", `--rest=${rest}`, "--requests=3", `--json=${file}`);
+    expect(exitCode).toBe(0);
+    expect(out).toMatch(/^3 requests in .* 0 failed/);
+    expect(JSON.parse(readFileSync(file, "utf8"))).toMatchObject({ protocol: "rest", requests: 3 });
+  });
+
+  test("exits 1 when requests fail", async () => {
+    const bad = join(directory, "bad_body.json");
+    writeFileSync(bad, '{"instances": [[1]]}');
+    const { exitCode, out } = await run(
+      "bench",
+      `--rest=${rest}`,
+      `--data=${bad}`,
+      "--warmup=0",
+      ...few.slice(0, 2),
+      "--json=-",
+    );
+    expect(exitCode).toBe(1);
+    const report = JSON.parse(out) as Report;
+    expect(report.failed).toBe(40);
+    expect(report.errors[0]!.message).toStartWith("HTTP 400");
+  });
+
+  test("exits 1 when nobody listens or the model is unknown", async () => {
+    expect((await run("bench", `--rest=127.0.0.1:${await freePort()}`)).exitCode).toBe(1);
+    expect((await run("bench", `--grpc=${grpc}`, "--model=nope")).err).toStartWith("NOT_FOUND");
+  });
+
+  test.each([
+    [["--rest=a", "--grpc=b"]],
+    [["extra"]],
+    [["--concurrency=0"]],
+    [["--concurrency=257"]],
+    [["--version=x"]],
+    [["--data=/does/not/exist"]],
+  ])("refuses %j", async (args) => {
+    await expect(run("bench", ...args)).rejects.toThrow(UsageError);
+  });
+
+  test("names the signatures there are", async () => {
+    await expect(run("bench", `--rest=${rest}`, "--signature=x")).rejects.toThrow(
+      /classify, serving_default/,
+    );
+  });
+});
+
+test("export exits 1 where it cannot write", async () => {
+  const file = join(directory, "a_file");
+  writeFileSync(file, "");
+  expect((await run("export", file)).exitCode).toBe(1);
+});
+
 test("export refuses to guess where to write", async () => {
   await expect(run("export")).rejects.toThrow(UsageError);
 });
 
 test("usage() names every command", () => {
-  for (const name of commands.keys()) expect(usage()).toContain(`iris-serving ${name}`);
+  for (const name of commands.keys()) expect(usage(commands.values())).toContain(`\n  ${name} `);
 });
