@@ -166,6 +166,7 @@ export const optionRows = [
       range: [0, 255],
     },
   ),
+  bool("enable_page", true, "Show the page at / of the REST port"),
   text("log_format", "auto", "text, json, or auto (text on a terminal)", {
     choices: ["auto", "text", "json"],
   }),

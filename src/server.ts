@@ -16,6 +16,8 @@ import { parseChannelArguments } from "./grpc/channel_arguments.ts";
 import { GrpcDoor } from "./grpc/grpc_door.ts";
 import type { GrpcAddress, GrpcTls } from "./grpc/listener.ts";
 import type { ServerOptions } from "./options.ts";
+import type { PageFile } from "./page_bundle.ts";
+import { createPageSite } from "./page_site.ts";
 import { RestDoor } from "./rest/rest_door.ts";
 import type { Storage } from "./savedmodel/storage.ts";
 import { createModelBatching, type QueueSettings } from "./servables/model_batching.ts";
@@ -35,6 +37,7 @@ import {
 } from "./sources/model_config.ts";
 import { pollModelConfigFile } from "./sources/model_config_file.ts";
 import { ServerCore } from "./sources/server_core.ts";
+import { VERSION } from "./version.ts";
 import { createWarmupRunner } from "./warmup_runner.ts";
 
 /** サーバーが外から受け取るもの。 */
@@ -42,6 +45,8 @@ export interface ServerParts {
   readonly options: ServerOptions;
   readonly storage: Storage;
   readonly wasm: WasmFiles;
+  /** `/` で見せる頁。無ければ見せない。 */
+  readonly page?: readonly PageFile[];
   /** 同時に読み込む数や、まとめる実行の数の既定に使う。 */
   readonly cpus: number;
 }
@@ -261,7 +266,7 @@ export class ModelServer {
     prediction: PredictionService;
     model: ModelService;
   }): Promise<RestDoor | undefined> {
-    const { options, storage } = this.#parts;
+    const { options, storage, page } = this.#parts;
     if (options.restApiPort === 0) return undefined;
     if (options.restApiPort === options.port) {
       throw failedPrecondition(
@@ -279,6 +284,15 @@ export class ModelServer {
       idleTimeoutSeconds: options.restApiIdleTimeoutSeconds,
       timeoutMs: options.restApiTimeoutInMs,
       cors: options.restApiEnableCorsSupport,
+      ...(page !== undefined && options.enablePage
+        ? {
+            pages: createPageSite(page, {
+              version: VERSION,
+              grpcPort: options.port,
+              grpcTls: options.sslConfigFile !== "",
+            }),
+          }
+        : {}),
       ...(prometheus?.enable === true
         ? {
             metrics: {

@@ -19,6 +19,7 @@ const arrows: Record<string, readonly string[]> = {
   rest: ["service", "core", "servables/model_servable", "tensor", "base", "gen"],
   grpc: ["service", "core", "servables/model_servable", "tensor", "base", "gen"],
   client: ["tensor", "base", "gen"],
+  page: [],
   cli: [
     "client",
     "savedmodel",
@@ -33,6 +34,7 @@ const arrows: Record<string, readonly string[]> = {
     "assets",
     "version",
     "embedded_storage",
+    "page_assets",
   ],
 };
 
@@ -82,7 +84,7 @@ test.each([
 });
 
 test("only the edges touch process and console", () => {
-  const edges = new Set(["main", "options", "cli", "server", "assets"]);
+  const edges = new Set(["main", "options", "cli", "server", "assets", "page_bundle"]);
   const others = written
     .filter(
       ({ room, text }) =>

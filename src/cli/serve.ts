@@ -8,6 +8,7 @@ import { Metrics } from "../base/metrics.ts";
 import { StatusError } from "../base/status.ts";
 import { withEmbedded } from "../embedded_storage.ts";
 import { formatFlags, type ParsedOptions, parseOptions } from "../options.ts";
+import { pageFiles } from "../page_assets.ts";
 import { diskStorage, type Storage } from "../savedmodel/storage.ts";
 import { ModelServer } from "../server.ts";
 import { COMMIT, VERSION } from "../version.ts";
@@ -90,7 +91,13 @@ export async function serve(argv: readonly string[], { entrypoint = false } = {}
   };
   const storage = await chooseStorage(parsed);
   announce(host, parsed, storage !== diskStorage);
-  const server = new ModelServer(host, { options, storage, wasm: wasmFiles, cpus: availableParallelism() });
+  const server = new ModelServer(host, {
+    options,
+    storage,
+    wasm: wasmFiles,
+    page: pageFiles,
+    cpus: availableParallelism(),
+  });
 
   const signalled = Promise.withResolvers<string>();
   let signals = 0;

@@ -14,6 +14,7 @@ import { inflateBody, isGzip } from "./gzip_body.ts";
 import { httpStatusOf, writeError } from "./http_status.ts";
 import { BadVersion, isApiTarget, isWellFormedTarget, targetOf } from "./model_path.ts";
 import { type Body, type RestServices, type Route, type RouteOptions, Routes } from "./routes.ts";
+import { type StaticPage, StaticPages } from "./static_page.ts";
 
 /** TLS の材料(PEM の文字列)。 */
 export interface RestTls {
@@ -21,12 +22,6 @@ export interface RestTls {
   readonly key: string;
   /** あれば、この根で確かめられる客だけを受ける。 */
   readonly clientCa?: string;
-}
-
-/** 決まった中身を返す頁。 */
-export interface StaticPage {
-  readonly contentType: string;
-  readonly body: string | Uint8Array<ArrayBuffer>;
 }
 
 export interface MetricsPage {
@@ -92,6 +87,7 @@ export class RestDoor implements Door {
   readonly #host: Host;
   readonly #options: RestDoorOptions;
   readonly #routes: Routes;
+  readonly #pages: StaticPages;
   #app: Elysia | undefined;
   readonly #headers: Headers;
   readonly #optionsHeaders: Headers;
@@ -105,6 +101,7 @@ export class RestDoor implements Door {
     this.#host = host;
     this.#options = options;
     this.#routes = new Routes(host, services, options);
+    this.#pages = new StaticPages(options.pages ?? new Map());
     const cors = options.cors ? corsHeaders : {};
     this.#headers = new Headers({ "Content-Type": "application/json", ...cors });
     // 中身の無い応答に libevent が付ける既定の型。
@@ -198,7 +195,9 @@ export class RestDoor implements Door {
       return this.#fail(unauthenticated("Missing or invalid bearer token"), method);
     }
     if (metrics !== undefined && isPath(target, metrics.path)) return answerMetrics(metrics, target);
-    if (!isApiTarget(target)) return this.#answerPage(target, method);
+    if (!isApiTarget(target)) {
+      return this.#pages.answer(target.split(/[?#]/, 1)[0]!, request) ?? errorPage(404);
+    }
     if (!isWellFormedTarget(target)) return errorPage(400);
     if (method === "OPTIONS") return this.#answerPreflight(request);
 
@@ -302,14 +301,6 @@ export class RestDoor implements Door {
     } catch (thrown) {
       return new Response("", { status: httpStatusOf(StatusError.from(thrown).code), headers });
     }
-  }
-
-  #answerPage(target: string, method: string): Response {
-    const page = this.#options.pages?.get(target.split(/[?#]/, 1)[0]!);
-    if (page === undefined || (method !== "GET" && method !== "HEAD")) return errorPage(404);
-    return new Response(method === "HEAD" ? null : page.body, {
-      headers: { "Content-Type": page.contentType },
-    });
   }
 }
 
