@@ -163,6 +163,7 @@ const checks: Record<string, () => Promise<Outcome | undefined>> = {
     withServer(async ({ grpc, rest }) =>
       run([await python("newest"), join(here, "python_client.py"), grpc, rest]),
     ),
+  "several processes": () => run([bun, join(here, "processes.ts"), binary]),
   "example: Python": () =>
     withServer(async ({ grpc }) =>
       run([await python("newest"), "examples/python/predict.py"], { SERVER: grpc }),

@@ -167,6 +167,9 @@ export const optionRows = [
     },
   ),
   bool("enable_page", true, "Show the page at / of the REST port"),
+  int32("processes", 1, "Processes that share the ports (Linux); 0 means one for each core", {
+    range: [0, 1024],
+  }),
   text("log_format", "auto", "text, json, or auto (text on a terminal)", {
     choices: ["auto", "text", "json"],
   }),

@@ -18,6 +18,7 @@ import type { GrpcAddress, GrpcTls } from "./grpc/listener.ts";
 import type { ServerOptions } from "./options.ts";
 import type { PageFile } from "./page_bundle.ts";
 import { createPageSite } from "./page_site.ts";
+import type { WorkerLink } from "./processes/worker_link.ts";
 import { RestDoor } from "./rest/rest_door.ts";
 import type { Storage } from "./savedmodel/storage.ts";
 import { createModelBatching, type QueueSettings } from "./servables/model_batching.ts";
@@ -49,6 +50,15 @@ export interface ServerParts {
   readonly page?: readonly PageFile[];
   /** 同時に読み込む数や、まとめる実行の数の既定に使う。 */
   readonly cpus: number;
+  /** 同じ口を分け合うプロセスの 1 つとして動くとき。 */
+  readonly member?: Member;
+}
+
+/** 同じ口を分け合うプロセスの 1 つ。 */
+export interface Member {
+  /** 0 から。UNIX ソケットは分け合えないので、0 だけが開く。 */
+  readonly index: number;
+  readonly link: WorkerLink;
 }
 
 /** `path` が空でなければ読む。 */
@@ -115,7 +125,8 @@ export class ModelServer {
     const { options, storage } = this.#parts;
     const { log } = this.#host;
     checkCombination(options);
-    const config = await this.#readModelConfig();
+    const { member } = this.#parts;
+    const config = (await member?.link.join()) ?? (await this.#readModelConfig());
     await optional(options.tensorflowSessionConfigFile, (path) =>
       readTextProto(this.#host, storage, ConfigProtoSchema, path),
     );
@@ -137,7 +148,7 @@ export class ModelServer {
       prediction: new PredictionService(this.#host, core, {
         methodNameCheck: options.enableSignatureMethodNameCheck,
       }),
-      model: new ModelService(this.#host, core),
+      model: new ModelService(this.#host, core, member?.link),
       health: this.#health,
     };
     const grpc = await this.#createGrpcDoor(services);
@@ -151,6 +162,11 @@ export class ModelServer {
       }
     }
     this.#health.setServing(true);
+    member?.link.ready({
+      statuses: (name, version) => core.statuses(name, version),
+      reloadConfig: (next) => core.reloadConfig(next),
+      metrics: () => this.#host.metrics.snapshot(),
+    });
   }
 
   /** 入口で新しい仕事を断り、処理中のものを最大 `graceMs` 待ってから、モデルを降ろす。 */
@@ -234,7 +250,7 @@ export class ModelServer {
     model: ModelService;
     health: Health;
   }): Promise<GrpcDoor> {
-    const { options, storage } = this.#parts;
+    const { options, storage, member } = this.#parts;
     const { log } = this.#host;
     const channelArguments = parseChannelArguments(options.grpcChannelArguments);
     for (const name of channelArguments.ignored) log.warn(`gRPC channel argument ${name} has no effect`);
@@ -249,10 +265,12 @@ export class ModelServer {
     });
     log.info(tls === undefined ? "Using InsecureServerCredentials" : "Using SSL credentials");
     const addresses: GrpcAddress[] = [];
+    const reusePort = channelArguments.reusePort || member !== undefined;
     if (options.port !== 0) {
-      addresses.push({ host: "0.0.0.0", port: options.port, reusePort: channelArguments.reusePort });
+      addresses.push({ host: "0.0.0.0", port: options.port, reusePort });
     }
-    if (options.grpcSocketPath !== "") addresses.push({ path: options.grpcSocketPath });
+    if (options.grpcSocketPath !== "" && (member?.index ?? 0) === 0)
+      addresses.push({ path: options.grpcSocketPath });
     return new GrpcDoor(this.#host, services, {
       addresses,
       ...(tls === undefined ? {} : { tls }),
@@ -266,7 +284,7 @@ export class ModelServer {
     prediction: PredictionService;
     model: ModelService;
   }): Promise<RestDoor | undefined> {
-    const { options, storage, page } = this.#parts;
+    const { options, storage, page, member } = this.#parts;
     if (options.restApiPort === 0) return undefined;
     if (options.restApiPort === options.port) {
       throw failedPrecondition(
@@ -279,7 +297,7 @@ export class ModelServer {
     const prometheus = monitoring?.prometheusConfig;
     return new RestDoor(this.#host, services, {
       port: options.restApiPort,
-      reusePort: false,
+      reusePort: member !== undefined,
       maxBodyBytes: options.restApiMaxBodyBytes,
       idleTimeoutSeconds: options.restApiIdleTimeoutSeconds,
       timeoutMs: options.restApiTimeoutInMs,
@@ -297,7 +315,8 @@ export class ModelServer {
         ? {
             metrics: {
               path: prometheus.path === "" ? "/monitoring/prometheus/metrics" : prometheus.path,
-              print: () => formatPrometheusPage(this.#host.metrics.snapshot()),
+              print: async () =>
+                formatPrometheusPage((await member?.link.metrics()) ?? this.#host.metrics.snapshot()),
             },
           }
         : {}),

@@ -18,6 +18,7 @@ const arrows: Record<string, readonly string[]> = {
   service: ["core", "sources", "servables/model_servable", "tensor", "base", "gen"],
   rest: ["service", "core", "servables/model_servable", "tensor", "base", "gen"],
   grpc: ["service", "core", "servables/model_servable", "tensor", "base", "gen"],
+  processes: ["service/fleet", "core", "sources/model_config", "base"],
   client: ["tensor", "base", "gen"],
   page: [],
   cli: [
@@ -26,6 +27,7 @@ const arrows: Record<string, readonly string[]> = {
     "graph",
     "servables",
     "service",
+    "processes",
     "tensor",
     "base",
     "gen",

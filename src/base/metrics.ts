@@ -26,6 +26,8 @@ export interface MetricSpec {
   readonly name: string;
   readonly help: string;
   readonly labels: readonly string[];
+  /** 上下する数を、いくつかのプロセスのぶん合わせるときの方法。無ければ足す。 */
+  readonly across?: "sum" | "max" | "min";
 }
 
 /** 出力用に読み出した 1 セル。histogram だけ `buckets`(累積でない個数、末尾は +Inf)と `count` を持つ。 */

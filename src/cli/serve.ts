@@ -13,10 +13,10 @@ import { diskStorage, type Storage } from "../savedmodel/storage.ts";
 import { ModelServer } from "../server.ts";
 import { COMMIT, VERSION } from "../version.ts";
 import { commands } from "./commands.ts";
+import { START_FAILED } from "./exit_codes.ts";
+import { joinSupervisor, supervise } from "./serve_processes.ts";
+import { onStopSignal } from "./stop_signals.ts";
 import { usage } from "./usage.ts";
-
-/** 起動できなかったときの終了コード。TF Serving の `return -1` と同じ。 */
-const START_FAILED = 255;
 
 /**
  * 像の起動スクリプトとして呼ばれたときの旗。TF Serving の像と同じく MODEL_BASE_PATH は親で、
@@ -62,8 +62,9 @@ function announce(host: Host, { options, sources, warnings }: ParsedOptions, emb
  */
 export async function serve(argv: readonly string[], { entrypoint = false } = {}): Promise<number> {
   let parsed: ParsedOptions;
+  const args = entrypoint ? [...entrypointFlags(process.env), ...argv] : argv;
   try {
-    parsed = parseOptions(entrypoint ? [...entrypointFlags(process.env), ...argv] : argv, process.env);
+    parsed = parseOptions(args, process.env);
   } catch (thrown) {
     console.error(`${StatusError.from(thrown).message}\nSee iris-serving --help.`);
     return START_FAILED;
@@ -89,28 +90,32 @@ export async function serve(argv: readonly string[], { entrypoint = false } = {}
     log: createLogger(format, options.logLevel as LogLevel, (line) => process.stderr.write(line)),
     metrics: new Metrics(),
   };
+  // 1 つの要求の後始末で漏れた例外に、ほかの要求を巻き込ませない。
+  process.on("uncaughtException", (error) => host.log.error("uncaught exception", { error }));
+  process.on("unhandledRejection", (error) => host.log.error("unhandled rejection", { error }));
   const storage = await chooseStorage(parsed);
-  announce(host, parsed, storage !== diskStorage);
+  const member = joinSupervisor();
+  if (member === undefined || member.index === 0) announce(host, parsed, storage !== diskStorage);
+  const cpus = availableParallelism();
+  const processes = options.processes === 0 ? cpus : options.processes;
+  if (processes > 1 && member === undefined) return await supervise(host, options, processes, args);
   const server = new ModelServer(host, {
     options,
     storage,
     wasm: wasmFiles,
     page: pageFiles,
-    cpus: availableParallelism(),
+    cpus,
+    ...(member === undefined ? {} : { member }),
   });
 
   const signalled = Promise.withResolvers<string>();
-  let signals = 0;
-  for (const signal of ["SIGTERM", "SIGINT"] as const) {
-    process.on(signal, () => {
-      if (++signals > 1) process.exit(1);
-      signalled.resolve(signal);
-    });
+  if (member === undefined) onStopSignal(signalled.resolve, () => process.exit(1));
+  else {
+    // 端末や管理者は合図を群れ全体に送るので、2 度目の合図を「急げ」と読まない。急がせるのは親。
+    process.on("SIGINT", () => {});
+    process.on("SIGTERM", () => signalled.resolve("SIGTERM"));
+    void member.link.drained.then(() => signalled.resolve("the supervisor's word"));
   }
-  // 1 つの要求の後始末で漏れた例外に、ほかの要求を巻き込ませない。
-  process.on("uncaughtException", (error) => host.log.error("uncaught exception", { error }));
-  process.on("unhandledRejection", (error) => host.log.error("unhandled rejection", { error }));
-
   const started = server.start().then(
     () => undefined,
     (thrown: unknown) => StatusError.from(thrown),

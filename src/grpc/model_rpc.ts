@@ -38,9 +38,10 @@ export function modelRpcs(host: Host, service: ModelService): readonly Rpc[] {
       host.clock,
       messageCodec(GetModelStatusRequestSchema, GetModelStatusResponseSchema),
       ({ modelSpec }) =>
-        statusCall(modelSpec?.name ?? "", () => ({
-          modelVersionStatus: service.getModelStatus(fromModelSpecProto(modelSpec)).map(toVersionStatus),
-        })),
+        statusCall(modelSpec?.name ?? "", async () => {
+          const states = await service.getModelStatus(fromModelSpecProto(modelSpec));
+          return { modelVersionStatus: states.map(toVersionStatus) };
+        }),
     ),
     unary(
       handleReloadConfigRequest,

@@ -28,7 +28,7 @@ export interface MetricsPage {
   /** `/monitoring/prometheus/metrics` など。 */
   readonly path: string;
   /** Prometheus の文面。 */
-  readonly print: () => string;
+  readonly print: () => string | Promise<string>;
 }
 
 export interface RestDoorOptions extends RouteOptions {
@@ -315,8 +315,8 @@ const bindError = (port: number, cause: unknown): StatusError =>
 const isPath = (target: string, path: string): boolean =>
   target.startsWith(path) && (target.length === path.length || /^[?#]/.test(target.slice(path.length)));
 
-function answerMetrics({ path, print }: MetricsPage, target: string): Response {
+async function answerMetrics({ path, print }: MetricsPage, target: string): Promise<Response> {
   const headers = { "Content-Type": "text/plain" };
-  if (target === path) return new Response(print(), { headers });
+  if (target === path) return new Response(await print(), { headers });
   return new Response(`Unexpected path: ${target}. Should be ${path}`, { status: 400, headers });
 }

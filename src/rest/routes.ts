@@ -97,7 +97,10 @@ export class Routes {
       regress: { call: callOf("regress"), work: regress },
     };
     this.#query = callOf("");
-    this.#status = (spec) => printStatuses(model.getModelStatus(requireName(spec)));
+    this.#status = (spec) => {
+      const states = model.getModelStatus(requireName(spec));
+      return states instanceof Promise ? states.then(printStatuses) : printStatuses(states);
+    };
     this.#metadata = (spec) =>
       printMetadata(prediction.getModelMetadata(requireName(spec), ["signature_def"]));
   }

@@ -2,6 +2,7 @@ import type { Host } from "../base/host.ts";
 import { invalidArgument } from "../base/status.ts";
 import type { ServableState } from "../core/servable_state.ts";
 import type { ModelServerConfig } from "../sources/model_config.ts";
+import type { Fleet } from "./fleet.ts";
 import { type ModelSpec, requireModelSpec, type ServedModels } from "./model_spec.ts";
 
 export { fromModelServerConfigProto } from "../sources/model_config.ts";
@@ -15,10 +16,13 @@ export { fromModelServerConfigProto } from "../sources/model_config.ts";
 export class ModelService {
   readonly #host: Host;
   readonly #models: ServedModels;
+  readonly #fleet: Fleet | undefined;
 
-  constructor(host: Host, models: ServedModels) {
+  /** @param fleet 同じ宛先を分け合うプロセスがあるとき。答えは全体のものになる。 */
+  constructor(host: Host, models: ServedModels, fleet?: Fleet) {
     this.#host = host;
     this.#models = models;
+    this.#fleet = fleet;
   }
 
   /**
@@ -27,9 +31,9 @@ export class ModelService {
    * @throws INVALID_ARGUMENT `Missing ModelSpec`
    * @throws NOT_FOUND その名前、またはその版を見たことがない。
    */
-  getModelStatus(spec: ModelSpec | undefined): readonly ServableState[] {
+  getModelStatus(spec: ModelSpec | undefined): readonly ServableState[] | Promise<readonly ServableState[]> {
     const { name, version } = requireModelSpec(spec);
-    return this.#models.statuses(name, version);
+    return (this.#fleet ?? this.#models).statuses(name, version);
   }
 
   /**
@@ -52,7 +56,7 @@ export class ModelService {
     for (const [index, { name, basePath, modelPlatform }] of config.models.entries()) {
       this.#host.log.info("config entry", { index, name, path: basePath, platform: modelPlatform });
     }
-    await this.#models.reloadConfig(config);
+    await (this.#fleet ?? this.#models).reloadConfig(config);
     const after = this.#readMetrics(metricNames);
     return new Map([...after].map(([name, value]) => [name, value - (before.get(name) ?? 0)]));
   }

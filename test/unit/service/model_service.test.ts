@@ -31,9 +31,9 @@ test.each([
   ["every version, highest first", { name: "m" }, [3n, 2n, 1n]],
   ["every version although a label is given", { name: "m", label: "nope" }, [3n, 2n, 1n]],
   ["one version", { name: "m", version: 2n }, [2n]],
-])("getModelStatus() gives %s", (_, spec, versions) => {
+])("getModelStatus() gives %s", async (_, spec, versions) => {
   const { service } = setup();
-  expect(service.getModelStatus(spec).map(({ id }) => id.version)).toEqual(versions);
+  expect((await service.getModelStatus(spec)).map(({ id }) => id.version)).toEqual(versions);
 });
 
 test.each([
