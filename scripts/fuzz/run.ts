@@ -58,10 +58,15 @@ async function attempt(target: Target, random: Random): Promise<{ outcome: strin
     return { outcome: "OK" };
   } catch (error) {
     if (error instanceof TextProtoError) return { outcome: "TextProtoError" };
-    if (error instanceof StatusError && error.code !== Code.INTERNAL && error.code !== Code.UNKNOWN) {
+    if (error instanceof StatusError && !isUnexpected(error)) {
       return { outcome: codeName(error.code) };
     }
     const cause = error instanceof StatusError ? error.cause : undefined;
     return { outcome: "crash", problem: `${error}${cause instanceof Error ? `\n${cause.stack}` : ""}` };
   }
+}
+
+/** 悪いファイルのせいでなく、こちらの誤りと思われる失敗か。 */
+export function isUnexpected({ code }: StatusError): boolean {
+  return code === Code.INTERNAL || code === Code.UNKNOWN;
 }

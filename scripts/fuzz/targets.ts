@@ -2,11 +2,13 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { toText } from "@bufbuild/protobuf/txtpb";
 import { wasmFiles } from "../../src/assets.ts";
+import { deadlineExceeded, StatusError } from "../../src/base/status.ts";
 import { parseTextProto } from "../../src/base/text_proto.ts";
 import { GraphDefSchema } from "../../src/gen/tensorflow/core/framework/graph_pb.ts";
 import { SavedModelSchema } from "../../src/gen/tensorflow/core/protobuf/saved_model_pb.ts";
 import { ModelServerConfigSchema } from "../../src/gen/tensorflow_serving/config/model_server_config_pb.ts";
 import { Backend } from "../../src/graph/backend.ts";
+import { makeTensor, newData } from "../../src/graph/ops/kernel_util.ts";
 import { GraphSession } from "../../src/graph/session.ts";
 import { CheckpointReader } from "../../src/savedmodel/checkpoint.ts";
 import { crc32c, maskCrc } from "../../src/savedmodel/crc32c.ts";
@@ -15,11 +17,14 @@ import { decompressSnappy } from "../../src/savedmodel/snappy.ts";
 import { compareBytes, readTable, type TableEntry, writeTable } from "../../src/savedmodel/sstable.ts";
 import { memoryStorage } from "../../src/savedmodel/storage.ts";
 import { encodeRecord, readRecords } from "../../src/servables/tf_record.ts";
+import type { DType } from "../../src/tensor/dtype.ts";
+import { sizeOf, type Tensor, tensor } from "../../src/tensor/tensor.ts";
 import { tensorFromProto } from "../../src/tensor/tensor_proto.ts";
 import { decodeTensorProto, encodeTensorProto } from "../../src/tensor/tensor_wire.ts";
 import { mutate } from "./mutate.ts";
 import { mutateMessage, wordsOf } from "./mutate_message.ts";
 import type { Random } from "./random.ts";
+import { isUnexpected } from "./run.ts";
 import { compressSnappy } from "./snappy_writer.ts";
 
 /** ファイルの組。ディレクトリからの相対パス → 中身。 */
@@ -119,7 +124,14 @@ export function createTargets({ bundles, models }: Corpus): readonly Target[] {
       name: "session",
       run: (random) =>
         useModel(mutateFile(random, random.pick(models), "saved_model.pb"), (bundle, assetFiles) =>
-          prepareAll(bundle, assetFiles, backend),
+          prepareAll(bundle, assetFiles, backend, () => {}),
+        ),
+    },
+    {
+      name: "run",
+      run: (random) =>
+        useModel(mutateFile(random, random.pick(models), "saved_model.pb"), (bundle, assetFiles) =>
+          prepareAll(bundle, assetFiles, backend, (session) => runSignatures(session, bundle)),
         ),
     },
   ];
@@ -139,11 +151,12 @@ function remember<T, R>(items: readonly T[], prepare: (item: T) => R): (random: 
   };
 }
 
-/** グラフを解き、初期化を走らせ、呼べるシグネチャの計画を立てる。計算はしない。 */
+/** グラフを解き、初期化を走らせ、呼べるシグネチャの計画を立て、`use` に渡す。 */
 async function prepareAll(
   bundle: SavedModelBundle,
   assetFiles: ReadonlyMap<string, Uint8Array>,
   backend: Backend,
+  use: (session: GraphSession) => void,
 ): Promise<void> {
   const session = await GraphSession.load(
     { ...bundle, assetFiles },
@@ -151,9 +164,46 @@ async function prepareAll(
   );
   try {
     session.describe();
+    use(session);
   } finally {
     session.dispose();
   }
+}
+
+/** 0 と空の文字列を与えて、どのシグネチャも 1 度ずつ走らせる。先に断られたものがあっても、残りを試す。 */
+function runSignatures(session: GraphSession, { signatures }: SavedModelBundle): void {
+  const refusals: StatusError[] = [];
+  for (const { inputs, outputs } of signatures.values()) {
+    if (outputs.size === 0) continue;
+    try {
+      const names = (infos: typeof inputs) => Array.from(infos.values(), ({ name }) => name);
+      const prepared = session.prepare(names(inputs), names(outputs));
+      const declared = [...inputs.values()];
+      let rounds = 0;
+      prepared.run(
+        declared.map(({ shape, dtype }, i) => zeros(prepared.feedDTypes[i] ?? dtype ?? "float", shape ?? [])),
+        () => {
+          if (++rounds > MAX_ROUNDS) throw deadlineExceeded("The fuzzer has waited long enough");
+        },
+      );
+    } catch (thrown) {
+      // ただの失敗は記録し、想定外のものはそのまま上げる。
+      if (!(thrown instanceof StatusError) || isUnexpected(thrown)) throw thrown;
+      refusals.push(thrown);
+    }
+  }
+  if (refusals[0] !== undefined) throw refusals[0];
+}
+
+/** 1 度の実行に許す、繰り返しの周の数。 */
+const MAX_ROUNDS = 1000;
+const MAX_ZEROS = 4096;
+
+function zeros(dtype: DType, declared: readonly number[]): Tensor {
+  const shape = declared.map((dim) => (dim < 0 ? 2 : dim));
+  const fits = sizeOf(shape) <= MAX_ZEROS ? shape : shape.map(() => 1);
+  if (dtype === "string") return tensor("string", fits, new Array(sizeOf(fits)).fill(new Uint8Array(0)));
+  return makeTensor(dtype, fits, newData(dtype, fits));
 }
 
 async function useModel(

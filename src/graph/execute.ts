@@ -188,6 +188,11 @@ export interface LinearPlan {
   readonly fetches: readonly number[];
 }
 
+/** 枝や繰り返しの本体の引数の数が、渡されたものと違う。 */
+export function wrongArity(expected: number, given: number): StatusError {
+  return invalidArgument(`The function takes ${expected} arguments but was given ${given}`);
+}
+
 /** 失敗にノードの名前を添える。 */
 export function atNode(thrown: unknown, name: string): unknown {
   if (!(thrown instanceof StatusError) || thrown.message.includes("[[{{node ")) return thrown;
@@ -203,6 +208,7 @@ export class LinearExecutor implements Subgraph {
     const state = run as ExecutionState;
     const { template, feeds, steps, fetches } = this.plan;
     const { device } = state;
+    if (args.length !== feeds.length) throw wrongArity(feeds.length, args.length);
     const slots = template.slice();
     for (let i = 0; i < feeds.length; i++) {
       if (feeds[i]! >= 0) slots[feeds[i]!] = args[i]!.retain();

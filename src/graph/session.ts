@@ -431,7 +431,7 @@ export class GraphSession {
     const endpoints = feeds.map((name) => this.#graph.endpoint(name));
     const plan = buildPlan(this.#context, {
       feeds: endpoints,
-      fetches: fetches.map((name) => this.#graph.endpoint(name)),
+      fetches: fetches.map((name) => fetchable(this.#graph.endpoint(name), name)),
       targets: [],
     });
     return {
@@ -492,6 +492,25 @@ export class GraphSession {
 
 function tensorNames(infos: Signature["inputs"]): string[] {
   return Array.from(infos.values(), ({ name }) => name);
+}
+
+/**
+ * 値として取り出せる端か。
+ *
+ * @throws INVALID_ARGUMENT 出力の無い演算、または範囲外の番号。
+ * @see tensorflow/core/graph/subgraph.cc FetchOutputs
+ */
+function fetchable(endpoint: Endpoint, name: string): Endpoint {
+  const { node, index } = endpoint;
+  if (node.definition === undefined) return endpoint;
+  const count = wireTypesOf(node.definition.outputs, node.attrs).length;
+  if (count === 0) {
+    throw invalidArgument(
+      `Tried to fetch data for '${name}', which produces no output.  To run to a node but not fetch any data, pass '${name}' as an argument to the 'target_node_names' argument of the Session::Run API.`,
+    );
+  }
+  if (index < count) return endpoint;
+  throw invalidArgument(`FetchOutputs ${name}: output index too large, must be < ${count}`);
 }
 
 function sortUnique(names: readonly string[]): string[] {

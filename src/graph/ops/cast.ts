@@ -1,9 +1,11 @@
 import { invalidArgument, unimplemented } from "../../base/status.ts";
+import { DataType } from "../../gen/tensorflow/core/framework/types_pb.ts";
 import { byteWidth, type DType, lanesOf, type TypedArray } from "../../tensor/dtype.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
-import { isBig, isComplex, isFloating } from "./elementwise.ts";
+import { isBig, isComplex, isFloating, mapNumbers } from "./elementwise.ts";
 import { formatShape, makeTensor, newData, roundTo } from "./kernel_util.ts";
 import type { OpRow } from "./registry.ts";
+import { roundHalfEven } from "./special_functions.ts";
 
 const INT64_EDGE = 2 ** 63;
 const INT32_EDGE = 2 ** 31;
@@ -163,10 +165,48 @@ function bitcast(x: Tensor, dtype: DType): Tensor {
   return fromWireBytes(dtype, shape, toWireBytes(x));
 }
 
+/** 8 bit の実数の形式。 */
+interface Float8 {
+  /** 仮数のビット数。 */
+  readonly mantissa: number;
+  /** 正規化数の最小の指数。 */
+  readonly minExponent: number;
+  readonly largest: number;
+  /** 範囲を越えたときの値。 */
+  readonly overflow: number;
+}
+
+/** @see https://arxiv.org/abs/2209.05433 */
+const float8Formats: Readonly<Record<number, Float8>> = {
+  [DataType.DT_FLOAT8_E5M2]: {
+    mantissa: 2,
+    minExponent: -14,
+    largest: 57344,
+    overflow: Number.POSITIVE_INFINITY,
+  },
+  [DataType.DT_FLOAT8_E4M3FN]: { mantissa: 3, minExponent: -6, largest: 448, overflow: Number.NaN },
+};
+
+/** 最も近い値に、中間なら偶数の側に丸める。 */
+const roundTo8 =
+  ({ mantissa, minExponent, largest, overflow }: Float8) =>
+  (x: number): number => {
+    if (x === 0 || Number.isNaN(x)) return x;
+    if (!Number.isFinite(x)) return Math.sign(x) * overflow;
+    const exponent = Math.max(Math.floor(Math.log2(Math.abs(x))), minExponent);
+    const step = 2 ** (exponent - mantissa);
+    const rounded = roundHalfEven(x / step) * step;
+    return Math.abs(rounded) > largest ? Math.sign(x) * overflow : rounded;
+  };
+
 export const castOps: readonly OpRow[] = [
   {
     op: "Cast",
     host: (node) => {
+      const narrow = float8Formats[node.attrs.wireType("DstT")];
+      // float8 は、その精度に丸めた float として持つ。値を float8 のまま使う演算は無い。
+      if (narrow !== undefined)
+        return ([x]) => mapNumbers(castTensor(x!, "float"), "float", roundTo8(narrow));
       const to = node.attrs.dtype("DstT");
       if (to === undefined) throw unimplemented("Cast to a type without values is not supported");
       if (node.attrs.bool("Truncate")) throw unimplemented("Cast with Truncate is not supported");

@@ -1,7 +1,8 @@
-import { invalidArgument } from "../../base/status.ts";
+import { invalidArgument, unimplemented } from "../../base/status.ts";
 import type { DType } from "../../tensor/dtype.ts";
 import { type Shape, sizeOf, type Tensor, tensor } from "../../tensor/tensor.ts";
 import type { Device, DeviceTensor, Value } from "../value.ts";
+import { castTensor } from "./cast.ts";
 import { type Activation, activateInPlace, denseInto } from "./dense_kernel.ts";
 import { isBig, isComplex, isFloating, unsupported } from "./elementwise.ts";
 import {
@@ -392,6 +393,23 @@ const batchRow = (op: string): OpRow => {
 };
 
 /**
+ * 入力と出力の型が違いうる積(int8 どうしを int32 に、など)。先に出力の型へ直せば、その型での積と同じになる。
+ */
+const sameTypes = batchRow("BatchMatMulV3");
+
+const mixedBatch: OpRow = {
+  ...sameTypes,
+  host: (node) => {
+    const { outputTypes, inputTypes, attrs } = node;
+    const [out] = outputTypes;
+    if (out === undefined) throw unimplemented("The product of values without a type is not supported");
+    if (inputTypes.every((dtype) => dtype === out)) return sameTypes.host!(node);
+    const [adjX, adjY] = [attrs.bool("adj_x"), attrs.bool("adj_y")];
+    return ([a, b]) => matMul(castTensor(a!, out), castTensor(b!, out), adjX, adjY);
+  },
+};
+
+/**
  * 行列積。
  *
  * @see tensorflow/core/kernels/matmul_op_impl.h
@@ -401,5 +419,5 @@ export const matmulOps: readonly OpRow[] = [
   dense,
   batchRow("BatchMatMul"),
   batchRow("BatchMatMulV2"),
-  batchRow("BatchMatMulV3"),
+  mixedBatch,
 ];

@@ -270,6 +270,86 @@ const statelessInt: OpRow[] = [
   },
 ];
 
+/** ガンマ分布は棄却で使う語の数が決まらないので、値ごとにこれだけのブロックを空けておく。 */
+const GAMMA_STRIDE = 256;
+
+/** 値 1 つのための、一様乱数と正規乱数の列。どちらも同じ語の列から取る。 */
+class GammaSource {
+  readonly #stream: PhiloxStream;
+  #uniforms: number[] = [];
+  #normals: number[] = [];
+
+  constructor(state: PhiloxState) {
+    this.#stream = new PhiloxStream(state);
+  }
+
+  /** 1 ブロックから作った 2 つを、後ろから使う。 */
+  uniform(): number {
+    if (this.#uniforms.length === 0) this.#uniforms = [this.#double(), this.#double()];
+    return this.#uniforms.pop()!;
+  }
+
+  normal(): number {
+    if (this.#normals.length === 0) this.#normals = normalPair(this.#double(), this.#double());
+    return this.#normals.pop()!;
+  }
+
+  #double(): number {
+    const high = this.#stream.next();
+    return toDouble(high, this.#stream.next());
+  }
+}
+
+/**
+ * 形の母数 `alpha` のガンマ分布から 1 つ。
+ *
+ * @see Marsaglia and Tsang, "A simple method for generating gamma variables", TOMS 26 (2000)
+ */
+function gammaSample(alpha: number, source: GammaSource): number {
+  if (alpha === 1) return -Math.log1p(-source.uniform());
+  const isSmall = alpha < 1;
+  const d = alpha + (isSmall ? 2 / 3 : -1 / 3);
+  const c = 1 / 3 / Math.sqrt(d);
+  for (;;) {
+    const x = source.normal();
+    const root = 1 + c * x;
+    if (root <= 0) continue;
+    const v = root ** 3;
+    const u = source.uniform();
+    if (!(u < 1 - 0.0331 * x ** 4) && !(Math.log(u) < 0.5 * x * x + d * (1 - v + Math.log(v)))) continue;
+    return isSmall ? d * v * source.uniform() ** (1 / alpha) : d * v;
+  }
+}
+
+/** @param alpha 形は `shape` の末尾と同じ。 */
+function gamma(state: PhiloxState, shape: Shape, alpha: Tensor): Tensor {
+  const alphas = alpha.data as Float64Array;
+  const tail = shape.slice(shape.length - alpha.shape.length);
+  if (shape.length < alpha.shape.length || formatShape(tail) !== formatShape(alpha.shape)) {
+    throw invalidArgument(
+      `Shape must end with alpha's shape: ${formatShape(shape)} vs ${formatShape(alpha.shape)}`,
+    );
+  }
+  const data = newData(alpha.dtype, shape) as Float64Array;
+  const perAlpha = data.length / Math.max(1, alphas.length);
+  for (let a = 0; a < alphas.length; a++) {
+    if (!(alphas[a]! > 0)) throw invalidArgument("Input alpha must be positive");
+    for (let i = 0; i < perAlpha; i++) {
+      const source = new GammaSource(skip(state, (a * perAlpha + i) * GAMMA_STRIDE));
+      data[i * alphas.length + a] = gammaSample(alphas[a]!, source);
+    }
+  }
+  roundTo(alpha.dtype, data as Tensor["data"]);
+  return makeTensor(alpha.dtype, shape, data as Tensor["data"]);
+}
+
+function checkGamma(node: OpNode): void {
+  const dtype = node.attrs.dtype("dtype");
+  if (dtype !== "float" && dtype !== "double" && dtype !== "half" && dtype !== "bfloat16") {
+    throw unimplemented(`${node.op} does not support dtype ${dtype}`);
+  }
+}
+
 /** 属性の種から始まり、呼ぶたびに進む列。両方 0 なら予測できない種で始める。 */
 function sequence(node: OpNode): (count: number) => PhiloxState {
   const [first, second] = [node.attrs.bigint("seed"), node.attrs.bigint("seed2")];
@@ -307,6 +387,21 @@ export const randomOps: readonly OpRow[] = [
   ...statelessReal("StatelessRandomNormal", "normal"),
   ...statelessReal("StatelessTruncatedNormal", "truncated"),
   ...statelessInt,
+  {
+    op: "StatelessRandomGammaV2",
+    host: (node) => {
+      checkGamma(node);
+      return ([shape, seed, alpha]) => gamma(scramble(seed!), readShape(shape!), alpha!);
+    },
+  },
+  {
+    op: "StatelessRandomGammaV3",
+    host: (node) => {
+      checkGamma(node);
+      return ([shape, key, counter, algorithm, alpha]) =>
+        gamma(readState(key!, counter!, algorithm!), readShape(shape!), alpha!);
+    },
+  },
   {
     op: "StatelessRandomGetKeyCounter",
     host:

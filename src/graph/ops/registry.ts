@@ -189,6 +189,8 @@ export interface Attrs {
   /** バイト列を UTF-8 の文字列として。 */
   string(name: string): string;
   bytes(name: string): Uint8Array;
+  /** types.proto の番号をそのまま。 */
+  wireType(name: string): number;
   /** 値を持てない型(resource, variant)は undefined。 */
   dtype(name: string): DType | undefined;
   /** 未知の次元は -1。階数が未知なら undefined。 */
