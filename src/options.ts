@@ -55,6 +55,7 @@ const text = <F extends string>(
 ): Row<F, "string", string> => ({ flag, kind: "string", default: value, help, ...extra });
 
 const port = { range: [0, 65535] as const };
+const atLeast = (low: number) => ({ range: [low, 2 ** 31 - 1] as const });
 const ignored = (why: string) => ({ ignored: why });
 const RUNTIME = "this server has its own runtime, not a TensorFlow session";
 const GPU = "this server computes on the CPU";
@@ -165,6 +166,46 @@ export const optionRows = [
     {
       range: [0, 255],
     },
+  ),
+  int32("rest_api_max_json_depth", 1000, "Deepest nesting of a JSON body; 0 means no limit", atLeast(0)),
+  int64("max_tensor_elements", 2 ** 27, "Most tensor elements in the inputs of one request", atLeast(1)),
+  int32(
+    "max_in_flight_requests",
+    4096,
+    "Most inference requests at the same time; more are refused (429, RESOURCE_EXHAUSTED); 0 means no limit",
+    atLeast(0),
+  ),
+  int32(
+    "max_queue_delay_ms",
+    5000,
+    "Longest wait before an inference starts; older requests are refused (503, UNAVAILABLE); 0 means no limit",
+    atLeast(0),
+  ),
+  int32("grpc_max_connections", 4096, "Most gRPC connections per address; 0 means no limit", atLeast(0)),
+  int32(
+    "grpc_handshake_timeout_ms",
+    20_000,
+    "Time for a new gRPC connection to shake hands and begin HTTP/2",
+    atLeast(1),
+  ),
+  int32(
+    "grpc_max_concurrent_streams",
+    1024,
+    "Most calls at the same time on one gRPC connection",
+    atLeast(1),
+  ),
+  int32("grpc_max_header_bytes", 16384, "Largest header list of one gRPC call", atLeast(1024)),
+  int32(
+    "grpc_reset_burst",
+    1000,
+    "Calls a gRPC client may cancel in one go before it is cut off",
+    atLeast(1),
+  ),
+  int32(
+    "grpc_resets_per_second",
+    200,
+    "Calls a gRPC client may cancel per second, in the long run",
+    atLeast(1),
   ),
   bool("enable_page", true, "Show the page at / of the REST port"),
   int32("processes", 1, "Processes that share the ports (Linux); 0 means one for each core", {

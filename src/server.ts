@@ -25,6 +25,7 @@ import { createModelBatching, type QueueSettings } from "./servables/model_batch
 import type { ModelServable } from "./servables/model_servable.ts";
 import { openSavedModel } from "./servables/open_saved_model.ts";
 import { SavedModelLoader } from "./servables/saved_model_loader.ts";
+import { Admission } from "./service/admission.ts";
 import type { Door } from "./service/door.ts";
 import { Health } from "./service/health.ts";
 import { ModelService } from "./service/model_service.ts";
@@ -106,6 +107,7 @@ export class ModelServer {
   readonly #host: Host;
   readonly #parts: ServerParts;
   readonly #health = new Health();
+  readonly #admission: Admission;
   readonly #doors: Door[] = [];
   #core: ServerCore<ModelServable> | undefined;
   #batches: BatchScheduler | undefined;
@@ -114,6 +116,10 @@ export class ModelServer {
   constructor(host: Host, parts: ServerParts) {
     this.#host = host;
     this.#parts = parts;
+    this.#admission = new Admission(host, {
+      maxInFlight: parts.options.maxInFlightRequests,
+      maxQueueDelayMs: parts.options.maxQueueDelayMs,
+    });
   }
 
   /**
@@ -147,6 +153,7 @@ export class ModelServer {
     const services = {
       prediction: new PredictionService(this.#host, core, {
         methodNameCheck: options.enableSignatureMethodNameCheck,
+        maxTensorElements: options.maxTensorElements,
       }),
       model: new ModelService(this.#host, core, member?.link),
       health: this.#health,
@@ -252,7 +259,10 @@ export class ModelServer {
   }): Promise<GrpcDoor> {
     const { options, storage, member } = this.#parts;
     const { log } = this.#host;
-    const channelArguments = parseChannelArguments(options.grpcChannelArguments);
+    const channelArguments = parseChannelArguments(
+      // 後のものが勝つので、引数で明示されたほうが旗より強い。
+      `grpc.max_concurrent_streams=${options.grpcMaxConcurrentStreams},${options.grpcChannelArguments}`,
+    );
     for (const name of channelArguments.ignored) log.warn(`gRPC channel argument ${name} has no effect`);
     const tls = await optional(options.sslConfigFile, async (path): Promise<GrpcTls> => {
       const { serverKey, serverCert, customCa, clientVerify } = await readTextProto(
@@ -277,6 +287,14 @@ export class ModelServer {
       channelArguments,
       healthCheck: options.enableGrpcHealthcheckService,
       tensorContent: options.enableSerializationAsTensorContent,
+      admission: this.#admission,
+      limits: {
+        maxConnections: options.grpcMaxConnections,
+        handshakeTimeoutMs: options.grpcHandshakeTimeoutMs,
+        maxHeaderBytes: options.grpcMaxHeaderBytes,
+        resetBurst: options.grpcResetBurst,
+        resetsPerSecond: options.grpcResetsPerSecond,
+      },
     });
   }
 
@@ -302,6 +320,8 @@ export class ModelServer {
       idleTimeoutSeconds: options.restApiIdleTimeoutSeconds,
       timeoutMs: options.restApiTimeoutInMs,
       cors: options.restApiEnableCorsSupport,
+      admission: this.#admission,
+      ...(options.restApiMaxJsonDepth === 0 ? {} : { json: { maxDepth: options.restApiMaxJsonDepth } }),
       ...(page !== undefined && options.enablePage
         ? {
             pages: createPageSite(page, {

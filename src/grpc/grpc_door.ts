@@ -1,14 +1,23 @@
-import { constants } from "node:http2";
+import { constants, type IncomingHttpHeaders } from "node:http2";
 import { type ConnectionInjector, Server, ServerCredentials } from "@grpc/grpc-js";
 import type { Host } from "../base/host.ts";
-import { invalidArgument } from "../base/status.ts";
+import { invalidArgument, unauthenticated } from "../base/status.ts";
+import { Health as HealthService } from "../gen/grpc/health/v1/health_pb.ts";
+import { Admission } from "../service/admission.ts";
 import type { Door } from "../service/door.ts";
 import type { Health } from "../service/health.ts";
 import type { ModelService } from "../service/model_service.ts";
 import type { PredictionService } from "../service/prediction_service.ts";
 import type { ChannelArguments } from "./channel_arguments.ts";
+import { type GrpcStatus, toGrpcStatus } from "./grpc_status.ts";
 import { healthRpcs } from "./health_rpc.ts";
-import { openSessions, sanitizeTimeouts } from "./http2_internals.ts";
+import {
+  type ConnectionLimits,
+  dropSilent,
+  limitConnections,
+  openSessions,
+  screenCalls,
+} from "./http2_internals.ts";
 import { type GrpcAddress, type GrpcTls, Listener } from "./listener.ts";
 import { modelRpcs } from "./model_rpc.ts";
 import { predictionRpcs } from "./prediction_rpc.ts";
@@ -24,6 +33,19 @@ export interface GrpcDoorOptions {
   readonly healthCheck: boolean;
   /** `--enable_serialization_as_tensor_content` */
   readonly tensorContent: boolean;
+  /** 混んだときの断り方。無ければ断らない。 */
+  readonly admission?: Admission;
+  /** 接続の数と使い方の限り。無ければライブラリーの既定。 */
+  readonly limits?: GrpcLimits;
+  /** `authorization` の値を許すか。無ければ誰でも許す。健全性の問い合わせには聞かない。 */
+  readonly authorize?: (authorization: string | null) => boolean;
+}
+
+export interface GrpcLimits extends ConnectionLimits {
+  /** 同時に開いている接続の数。0 は無制限。 */
+  readonly maxConnections: number;
+  /** つながってから HTTP/2 を話し始めるまで(TLS の握手を含む)。 */
+  readonly handshakeTimeoutMs: number;
 }
 
 export interface GrpcServices {
@@ -46,12 +68,16 @@ export class GrpcDoor implements Door {
     this.#host = host;
     this.#options = options;
     this.#server = new Server(options.channelArguments.serverOptions);
+    const { limits } = options;
+    if (limits !== undefined) limitConnections(this.#server, limits);
     // TLS は待ち受けの側で終わっているので、ここに届くのは平文の流れだけ。
     this.#injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
-    sanitizeTimeouts(this.#server);
+    const admission = options.admission ?? new Admission(host, { maxInFlight: 0, maxQueueDelayMs: 0 });
+    screenCalls(this.#server, (headers) => this.#refuse(headers, admission));
+    if (limits !== undefined) dropSilent(this.#server, host.clock, limits.handshakeTimeoutMs);
     const closing = this.#closing.signal;
     const rpcs = [
-      ...predictionRpcs(host, services.prediction, options),
+      ...predictionRpcs(host, services.prediction, { ...options, admission }),
       ...modelRpcs(host, services.model),
       ...(options.healthCheck ? healthRpcs(host, services.health, closing) : []),
     ];
@@ -61,15 +87,28 @@ export class GrpcDoor implements Door {
 
   /** @throws INVALID_ARGUMENT `Failed to BuildAndStart gRPC server`(宛先が使えない)。 */
   async start(): Promise<readonly string[]> {
-    const { addresses, tls } = this.#options;
+    const { addresses, tls, limits } = this.#options;
     const accept = this.#injector.injectConnection.bind(this.#injector);
-    this.#listeners = addresses.map((address) => new Listener(address, tls, accept));
+    this.#listeners = addresses.map((address) => new Listener(address, tls, accept, limits));
     try {
       return await Promise.all(this.#listeners.map((listener) => listener.listen()));
     } catch (thrown) {
       for (const listener of this.#listeners) listener.close();
       throw invalidArgument("Failed to BuildAndStart gRPC server", thrown);
     }
+  }
+
+  #refuse(headers: IncomingHttpHeaders, admission: Admission): GrpcStatus | undefined {
+    // 見張りは、混んでいるときにも、鍵を持たなくても聞ける。
+    if (headers[":path"]?.startsWith(HEALTH_PATH)) return undefined;
+    const { authorize } = this.#options;
+    if (authorize !== undefined && !authorize(headers.authorization ?? null)) {
+      return toGrpcStatus(unauthenticated("Missing or invalid bearer token"));
+    }
+    const refusal = admission.refusal();
+    if (refusal !== undefined) return toGrpcStatus(refusal);
+    admission.arrive();
+    return undefined;
   }
 
   /** これから来る接続の証明書を差し替える。 */
@@ -110,6 +149,8 @@ export class GrpcDoor implements Door {
     );
   }
 }
+
+const HEALTH_PATH = `/${HealthService.typeName}/`;
 
 /** まだどの流れも断らない GOAWAY に書く番号。 @see https://www.rfc-editor.org/rfc/rfc9113#section-6.8 */
 const LAST_STREAM_ID = 2 ** 31 - 1;

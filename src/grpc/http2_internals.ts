@@ -1,5 +1,13 @@
-import type { Http2Server, IncomingHttpHeaders, ServerHttp2Session } from "node:http2";
+import type {
+  Http2Server,
+  IncomingHttpHeaders,
+  ServerHttp2Session,
+  ServerHttp2Stream,
+  ServerOptions,
+} from "node:http2";
 import type { Server } from "@grpc/grpc-js";
+import type { Clock } from "../base/clock.ts";
+import type { GrpcStatus } from "./grpc_status.ts";
 
 /**
  * grpc-js が外に見せない HTTP/2 の層に触るところを、このファイルだけに集める。
@@ -33,9 +41,84 @@ function dropEndlessTimeout(headers: IncomingHttpHeaders): void {
   if (unit !== undefined && Number(digits) * unitMs[unit]! > MAX_TIMER_MS) delete headers["grpc-timeout"];
 }
 
-/** どの呼び出しのヘッダーも、grpc-js が読む前に整える。接続を受ける前に 1 度だけ呼ぶ。 */
-export function sanitizeTimeouts(server: Server): void {
+/** 1 本の接続に許すこと。 */
+export interface ConnectionLimits {
+  /** 1 度の呼び出しのヘッダーの大きさ(RFC 9113 6.5.2 の数え方)。 */
+  readonly maxHeaderBytes: number;
+  /** 客が取り消してよい流れの数: 溜めておける数と、1 秒に溜まる数。 */
+  readonly resetBurst: number;
+  readonly resetsPerSecond: number;
+}
+
+/**
+ * HTTP/2 の層の限りを決める。接続の入口({@link Server.createConnectionInjector})を作る前に呼ぶ。
+ *
+ * 空の SETTINGS や PING の洪水、終わらない CONTINUATION、多過ぎる誤った枠は、Bun の HTTP/2 が自ら切る。
+ */
+export function limitConnections(
+  server: Server,
+  { maxHeaderBytes, resetBurst, resetsPerSecond }: ConnectionLimits,
+): void {
+  const { commonServerOptions: options } = server as unknown as {
+    readonly commonServerOptions: ServerOptions;
+  };
+  options.settings = { ...options.settings, maxHeaderListSize: maxHeaderBytes };
+  options.streamResetBurst = resetBurst;
+  options.streamResetRate = resetsPerSecond;
+}
+
+/** つないだまま HTTP/2 を話し始めない客を切る。SETTINGS が届けば話し始めたとみなす。 */
+export function dropSilent(server: Server, clock: Clock, timeoutMs: number): void {
   for (const http2Server of http2Servers(server).keys()) {
-    http2Server.prependListener("stream", (_, headers) => dropEndlessTimeout(headers));
+    http2Server.on("session", (session) => {
+      const cancel = clock.after(timeoutMs, () => session.destroy());
+      session.once("remoteSettings", cancel);
+      session.once("close", cancel);
+    });
   }
+}
+
+/**
+ * どの呼び出しのヘッダーも、grpc-js が読む前に整え、受けるかどうかを決める。断るときは grpc-js の仕事を
+ * 始めない。混んでいるときほど安く断れるように。接続を受ける前に 1 度だけ呼ぶ。
+ *
+ * @param refuse 断るなら、その状態。
+ */
+export function screenCalls(
+  server: Server,
+  refuse: (headers: IncomingHttpHeaders) => GrpcStatus | undefined,
+): void {
+  for (const http2Server of http2Servers(server).keys()) {
+    const listeners = http2Server.listeners("stream");
+    http2Server.removeAllListeners("stream");
+    http2Server.on(
+      "stream",
+      (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, ...rest: unknown[]) => {
+        const status = refuse(headers);
+        if (status !== undefined) {
+          respondWithStatus(stream, status);
+          return;
+        }
+        dropEndlessTimeout(headers);
+        for (const listener of listeners) Reflect.apply(listener, http2Server, [stream, headers, ...rest]);
+      },
+    );
+  }
+}
+
+/** 見出しだけで終わる答え。 @see https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md Trailers-Only */
+function respondWithStatus(stream: ServerHttp2Stream, { code, details }: GrpcStatus): void {
+  // 客が先に去っただけ。答える相手はもういない。
+  stream.on("error", () => stream.destroy());
+  stream.respond(
+    {
+      ":status": 200,
+      "content-type": "application/grpc",
+      "grpc-status": String(code),
+      "grpc-message": encodeURI(details),
+    },
+    { endStream: true },
+  );
+  // 読まない本文が、同じ接続のほかの呼び出しの窓を塞がないように捨てる。
+  stream.resume();
 }

@@ -29,6 +29,17 @@ function tlsOptions({ key, cert, clientCa, clientVerify }: GrpcTls): TlsOptions 
   };
 }
 
+/** 接続についての限り。 */
+export interface ListenerLimits {
+  /** 同時に開いている接続の数。0 は無制限。 */
+  readonly maxConnections: number;
+  /** TLS の握手に掛けてよい時間。 */
+  readonly handshakeTimeoutMs: number;
+}
+
+/** 相手の機械が黙って消えた接続を、OS に探させ始めるまで。ミリ秒。 */
+const KEEPALIVE_DELAY_MS = 60_000;
+
 /** 前の持ち主が残したソケットだけを消す。ふつうのファイルには触らない。 */
 function removeStaleSocket(path: string): void {
   const found = lstatSync(path, { throwIfNoEntry: false });
@@ -44,16 +55,29 @@ export class Listener {
   readonly #address: GrpcAddress;
 
   /** @param accept つながった接続(TLS なら握手を終えたもの)。 */
-  constructor(address: GrpcAddress, tls: GrpcTls | undefined, accept: (socket: Socket) => void) {
+  constructor(
+    address: GrpcAddress,
+    tls: GrpcTls | undefined,
+    accept: (socket: Socket) => void,
+    limits?: ListenerLimits,
+  ) {
     this.#address = address;
     const receive = (socket: Socket): void => {
       // 小さい応答を溜めると 40 ms 待たされることがある。
       socket.setNoDelay(true);
+      socket.setKeepAlive(true, KEEPALIVE_DELAY_MS);
       // 切れた接続の後始末は HTTP/2 の層がする。ここで受けないと、握手の途中の失敗でプロセスが落ちる。
       socket.on("error", () => socket.destroy());
       accept(socket);
     };
-    this.#server = tls === undefined ? createServer(receive) : createTlsServer(tlsOptions(tls), receive);
+    this.#server =
+      tls === undefined
+        ? createServer(receive)
+        : createTlsServer({ ...tlsOptions(tls), handshakeTimeout: limits?.handshakeTimeoutMs }, receive);
+    // 握手に失敗した、または時間の掛かり過ぎた接続。まだ accept には渡っていない。
+    this.#server.on("tlsClientError", (_, socket: Socket) => socket.destroy());
+    if (limits !== undefined && limits.maxConnections > 0)
+      this.#server.maxConnections = limits.maxConnections;
   }
 
   /**

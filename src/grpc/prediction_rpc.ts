@@ -23,7 +23,8 @@ import {
   RegressionResponseSchema,
   type RegressionResultSchema,
 } from "../gen/tensorflow_serving/apis/regression_pb.ts";
-import { createCall } from "../service/call.ts";
+import type { Admission } from "../service/admission.ts";
+import { type Call, createCall } from "../service/call.ts";
 import type {
   InferenceRequest,
   InferenceResult,
@@ -39,6 +40,7 @@ import { type Codec, messageCodec, type Rpc, unary } from "./service_definition.
 export interface PredictionRpcOptions {
   /** `--enable_serialization_as_tensor_content` */
   readonly tensorContent: boolean;
+  readonly admission: Admission;
 }
 
 type Classifications = Extract<InferenceResult, { classifications: unknown }>["classifications"];
@@ -104,15 +106,19 @@ function map<T, R>(value: T | Promise<T>, apply: (value: T) => R): R | Promise<R
 export function predictionRpcs(
   host: Host,
   service: PredictionService,
-  { tensorContent }: PredictionRpcOptions,
+  { tensorContent, admission }: PredictionRpcOptions,
 ): readonly Rpc[] {
   const { clock } = host;
   const { predict, classify, regress, multiInference, getModelMetadata } = PredictionServiceDesc.method;
   const callOf = (api: string, counted: boolean) => createCall(host, { api, entrypoint: "GRPC", counted });
-  const predictCall = callOf("Predict", true);
-  const classifyCall = callOf("Classify", true);
-  const regressCall = callOf("Regress", true);
-  const multiInferenceCall = callOf("MultiInference", false);
+  const admittedCallOf = (api: string, counted: boolean): Call => {
+    const call = callOf(api, counted);
+    return (modelName, work) => admission.run(() => call(modelName, work));
+  };
+  const predictCall = admittedCallOf("Predict", true);
+  const classifyCall = admittedCallOf("Classify", true);
+  const regressCall = admittedCallOf("Regress", true);
+  const multiInferenceCall = admittedCallOf("MultiInference", false);
   const metadataCall = callOf("GetModelMetadata", false);
 
   const predictCodec: Codec<

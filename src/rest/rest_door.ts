@@ -1,13 +1,7 @@
 import { Elysia } from "elysia";
 import type { Host } from "../base/host.ts";
-import {
-  cancelled,
-  failedPrecondition,
-  internal,
-  resourceExhausted,
-  StatusError,
-  unauthenticated,
-} from "../base/status.ts";
+import { cancelled, failedPrecondition, internal, StatusError, unauthenticated } from "../base/status.ts";
+import { Admission } from "../service/admission.ts";
 import type { Door } from "../service/door.ts";
 import { errorPage } from "./error_page.ts";
 import { inflateBody, isGzip } from "./gzip_body.ts";
@@ -42,8 +36,8 @@ export interface RestDoorOptions extends RouteOptions {
   readonly cors: boolean;
   /** 本文の上限。超えれば 413。 */
   readonly maxBodyBytes: number;
-  /** 同時に処理する推論の上限。無ければ無制限。 */
-  readonly maxInFlight?: number;
+  /** 混んだときの断り方。無ければ断らない。 */
+  readonly admission?: Admission;
   /** 何も送られてこない接続を閉じるまで。0 は閉じない。上限は 255。 */
   readonly idleTimeoutSeconds: number;
   readonly metrics?: MetricsPage;
@@ -59,6 +53,8 @@ interface Arrived {
   readonly route: Route;
   readonly request: Request;
   readonly body: Uint8Array;
+  /** 届いた時刻(Clock.monotonicMs)。推論の期限の起点。 */
+  readonly arrivedMs: number;
   readonly resolve: (response: Response) => void;
 }
 
@@ -69,6 +65,8 @@ const corsHeaders = {
 };
 const methods = new Set(["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"]);
 const EMPTY = new Uint8Array(0);
+/** 続けて答える時間。これを越えたら残りは次の回に回し、健全性の問い合わせや新しい要求を待たせ過ぎない。 */
+const SLICE_MS = 5;
 /** 覚えておく URL の数。URL は客が選ぶので、際限なく覚えない。 */
 const MAX_KNOWN = 512;
 
@@ -91,8 +89,8 @@ export class RestDoor implements Door {
   #app: Elysia | undefined;
   readonly #headers: Headers;
   readonly #optionsHeaders: Headers;
-  #inFlight = 0;
-  /** 今の回に本文が届いた要求。 */
+  readonly #admission: Admission;
+  /** 本文が届いて、まだ始めていない要求。届いた順。 */
   #arrived: Arrived[] = [];
   /** 一度通った推論の URL → 仕事。同じ URL を二度読み解かない。 */
   readonly #known = new Map<string, Route>();
@@ -100,6 +98,7 @@ export class RestDoor implements Door {
   constructor(host: Host, services: RestServices, options: RestDoorOptions) {
     this.#host = host;
     this.#options = options;
+    this.#admission = options.admission ?? new Admission(host, { maxInFlight: 0, maxQueueDelayMs: 0 });
     this.#routes = new Routes(host, services, options);
     this.#pages = new StaticPages(options.pages ?? new Map());
     const cors = options.cors ? corsHeaders : {};
@@ -225,20 +224,17 @@ export class RestDoor implements Door {
    * 届くたびに答えるより 1 件が安い。回は誰も待たずに終わるので、1 件だけのときも遅くならない。
    */
   #answerWithBody(route: Route, request: Request): Response | Promise<Response> {
-    const { maxInFlight } = this.#options;
-    if (maxInFlight !== undefined && this.#inFlight >= maxInFlight) {
-      // 本文を読む前に断る。混んでいるときほど安く断れるように。
-      return this.#fail(resourceExhausted("Too many requests in flight"), "POST");
-    }
-    this.#inFlight++;
+    // 本文を読む前に断る。混んでいるときほど安く断れるように。
+    const refusal = this.#admission.refusal();
+    if (refusal !== undefined) return this.#fail(refusal, "POST");
     return new Promise((resolve) => {
       request.bytes().then(
         (body) => {
-          const arrived = this.#arrived.push({ route, request, body, resolve });
+          const arrivedMs = this.#admission.arrive();
+          const arrived = this.#arrived.push({ route, request, body, arrivedMs, resolve });
           if (arrived === 1) this.#host.clock.endOfTurn(this.#answerArrived);
         },
         (thrown: unknown) => {
-          this.#inFlight--;
           resolve(this.#fail(cancelled("Request body was not received", thrown), "POST"));
         },
       );
@@ -246,17 +242,31 @@ export class RestDoor implements Door {
   }
 
   readonly #answerArrived = (): void => {
+    const { clock } = this.#host;
     const arrived = this.#arrived;
     this.#arrived = [];
-    const nowMs = this.#host.clock.monotonicMs();
-    for (const one of arrived) this.#settle(one, nowMs);
+    const untilMs = clock.monotonicMs() + SLICE_MS;
+    for (let at = 0; at < arrived.length; ) {
+      this.#settle(arrived[at++]!);
+      if (at < arrived.length && clock.monotonicMs() >= untilMs) {
+        this.#arrived = arrived.slice(at);
+        clock.endOfTurn(this.#answerArrived);
+        return;
+      }
+    }
   };
 
-  #settle({ route, request, body, resolve }: Arrived, nowMs: number): void {
+  #settle({ route, request, body, arrivedMs, resolve }: Arrived): void {
     let response: Response;
     try {
+      this.#admission.enter(arrivedMs);
+    } catch (thrown) {
+      resolve(this.#fail(thrown, "POST"));
+      return;
+    }
+    try {
       const isCompressed = isGzip(request.headers.get("content-encoding"));
-      const answer = route.answer(isCompressed ? (inflateBody(body) ?? EMPTY) : body, request, nowMs);
+      const answer = route.answer(isCompressed ? (inflateBody(body) ?? EMPTY) : body, request, arrivedMs);
       if (answer instanceof Promise) {
         this.#settleLater(answer, resolve);
         return;
@@ -265,7 +275,7 @@ export class RestDoor implements Door {
     } catch (thrown) {
       response = this.#fail(thrown, "POST");
     }
-    this.#inFlight--;
+    this.#admission.leave();
     resolve(response);
   }
 
@@ -276,7 +286,7 @@ export class RestDoor implements Door {
     } catch (thrown) {
       response = this.#fail(thrown, "POST");
     }
-    this.#inFlight--;
+    this.#admission.leave();
     resolve(response);
   }
 

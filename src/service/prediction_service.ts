@@ -20,7 +20,7 @@ import {
   type Signature,
   type TensorInfo,
 } from "../tensor/signature.ts";
-import { type Tensor, type TensorMap, tensor } from "../tensor/tensor.ts";
+import { sizeOf, type Tensor, type TensorMap, tensor } from "../tensor/tensor.ts";
 import type { CallContext } from "./call.ts";
 import {
   type Classifications,
@@ -95,6 +95,8 @@ export interface MetadataResult {
 export interface PredictionOptions {
   /** `--enable_signature_method_name_check` */
   readonly methodNameCheck: boolean;
+  /** 1 度の予測の入力の、要素の合計の上限。無ければ無制限。 */
+  readonly maxTensorElements?: number;
 }
 
 /**
@@ -163,6 +165,7 @@ export class PredictionService {
         );
       }
       const inputs = request.readInputs(signature);
+      this.#checkElements(inputs);
       this.#checkPredictMethod(signature);
       const plan = this.#planOf(servable, signature);
       const tensors = plan.arrange(inputs);
@@ -238,6 +241,17 @@ export class PredictionService {
     if (odd !== undefined) throw invalidArgument(`Metadata field ${odd} is not supported`);
     using handle = this.#models.acquire(required);
     return { id: handle.id, signatures: handle.servable.signatures };
+  }
+
+  #checkElements(inputs: RequestInputs): void {
+    const { maxTensorElements = Number.POSITIVE_INFINITY } = this.#options;
+    let elements = 0;
+    for (const input of inputs.values()) elements += input === undefined ? 0 : sizeOf(input.shape);
+    if (elements > maxTensorElements) {
+      throw invalidArgument(
+        `Request has ${elements} tensor elements, at most ${maxTensorElements} are accepted`,
+      );
+    }
   }
 
   #checkPredictMethod({ methodName }: Signature): void {

@@ -2,8 +2,10 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { connect } from "node:net";
 import { gzipSync } from "node:zlib";
 import { Code, codeName, StatusError } from "../../src/base/status.ts";
+import { Admission } from "../../src/service/admission.ts";
 import { formatPrometheusPage } from "../../src/service/prometheus_exporter.ts";
 import { tensor } from "../../src/tensor/tensor.ts";
+import { FakeHost } from "../helpers/fake_host.ts";
 import { FakeServable, halfPlusTwo, info, signature } from "../helpers/fake_models.ts";
 import { type RestSetup, startRest } from "../helpers/start_rest.ts";
 
@@ -589,25 +591,53 @@ describe("REST limits", () => {
     );
   });
 
-  test("sheds what is above the number in flight before reading it", async () => {
-    const servable = halfPlusTwo();
-    servable.asynchronous = true;
-    await using busy = await startRest({ servables: [servable], maxInFlight: 1 });
+  test("sheds what is above the number in flight, whichever door filled it", async () => {
+    const admission = new Admission(new FakeHost(), { maxInFlight: 1, maxQueueDelayMs: 0 });
+    await using busy = await startRest({ admission });
+    const ask = () => fetch(`${busy.origin}${MODEL}:predict`, { method: "POST", body: '{"instances":[1]}' });
+    const entered = Promise.withResolvers<void>();
+    const other = admission.run(() => entered.promise);
+    const refused = await ask();
+    expect(refused.status).toBe(429);
+    expect(await refused.json()).toEqual({ error: "Too many requests in flight" });
+    expect((await fetch(busy.origin + MODEL)).status).toBe(200);
+    entered.resolve();
+    await other;
+    expect((await ask()).status).toBe(200);
+  });
+
+  test("a body that arrives slowly keeps nobody else out", async () => {
+    await using busy = await startRest({
+      admission: new Admission(new FakeHost(), { maxInFlight: 1, maxQueueDelayMs: 0 }),
+    });
     const open = head(busy.port);
-    const first = await open.started;
-    const second = await fetch(`${busy.origin}${MODEL}:predict`, {
+    const slow = await open.started;
+    const quick = await fetch(`${busy.origin}${MODEL}:predict`, {
       method: "POST",
       body: '{"instances":[1]}',
     });
-    expect(second.status).toBe(429);
-    expect(await second.text()).toContain("Too many requests in flight");
-    first.write('{"instances":[1]}');
+    expect(quick.status).toBe(200);
+    slow.write('{"instances":[1]}');
     expect(await open.finished).toContain('"predictions": [2.5');
-    const third = await fetch(`${busy.origin}${MODEL}:predict`, {
-      method: "POST",
-      body: '{"instances":[1]}',
+  });
+
+  test("refuses what has waited too long, without running it", async () => {
+    const clocked = new FakeHost();
+    const servable = halfPlusTwo();
+    servable.beforeRun = () => clocked.clock.spend(10);
+    // 回が終わらない時計なので、どの要求も最初の要求と同じ時に届いたことになる。
+    const admission = new Admission(clocked, { maxInFlight: 0, maxQueueDelayMs: 5 });
+    await using busy = await startRest({ servables: [servable], admission });
+    const ask = () => fetch(`${busy.origin}${MODEL}:predict`, { method: "POST", body: '{"instances":[1]}' });
+    expect((await ask()).status).toBe(200);
+    const late = await ask();
+    expect(late.status).toBe(503);
+    expect(await late.json()).toEqual({
+      error: "Server is overloaded: the request waited too long to be started",
     });
-    expect(third.status).toBe(200);
+    expect(servable.runs).toBe(1);
+    clocked.clock.turn();
+    expect((await ask()).status).toBe(200);
   });
 
   test("times out the run with 504", async () => {

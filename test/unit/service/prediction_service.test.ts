@@ -73,6 +73,21 @@ describe("predict()", () => {
     expect(models.borrowed).toBe(0);
   });
 
+  test("counts the elements of all inputs against the limit", async () => {
+    const models = new FakeModels(adder(twoInputs()));
+    const service = new PredictionService(new FakeHost(), models, {
+      methodNameCheck: false,
+      maxTensorElements: 4,
+    });
+    const ask = (...b: number[]) =>
+      failure(() => service.predict(request({}, { a: float(1, 2), b: float(...b) }), {}));
+    expect(await ask(1, 2)).toBe("OK");
+    expect(await ask(1, 2, 3)).toBe(
+      "INVALID_ARGUMENT: Request has 5 tensor elements, at most 4 are accepted",
+    );
+    expect(models.borrowed).toBe(0);
+  });
+
   test("answers in the same turn when the run is synchronous, else gives the handle back later", async () => {
     const { service, models, servable } = setup(adder(twoInputs()));
     const inputs = { a: float(1), b: float(2) };
