@@ -6,7 +6,7 @@ import type { ModelSpec } from "../service/model_spec.ts";
 import type { RequestInputs } from "../service/predict_plan.ts";
 import type { PredictResult } from "../service/prediction_service.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { decodeTensorProto, encodeTensorProto } from "../tensor/tensor_wire.ts";
+import { BrokenWire, decodeTensorProto, encodeTensorProto } from "../tensor/tensor_wire.ts";
 import { concatBytes } from "./bytes.ts";
 import { fromModelSpecProto } from "./model_spec_proto.ts";
 
@@ -29,12 +29,12 @@ const VALUE = field(2);
 const merge = (known: Uint8Array | undefined, more: Uint8Array): Uint8Array =>
   known === undefined ? more : concatBytes([known, more]);
 
-/** 復号できないテンソルは undefined。どの順で断るかは service が決める。 */
+/** 復号できないテンソルは undefined。どの順で断るかは service が決める。 @throws BrokenWire */
 function decodeTensor(bytes: Uint8Array): Tensor | undefined {
   try {
     return decodeTensorProto(bytes);
   } catch (thrown) {
-    if (thrown instanceof StatusError) return undefined;
+    if (thrown instanceof StatusError && !(thrown instanceof BrokenWire)) return undefined;
     throw thrown;
   }
 }

@@ -1,4 +1,4 @@
-import { invalidArgument } from "../base/status.ts";
+import { Code, StatusError } from "../base/status.ts";
 import { allocate, type DType, lanesOf, type NumericDType, type TypedArray, wireOfDType } from "./dtype.ts";
 import { fromBfloat16Bits, fromHalfBits, toBfloat16Bits, toHalfBits } from "./half.ts";
 import { type Shape, sizeOf, type Tensor, tensor } from "./tensor.ts";
@@ -75,7 +75,7 @@ class WireReader {
         return;
       }
     }
-    throw invalidArgument("TensorProto has a varint longer than 10 bytes");
+    throw new BrokenWire("TensorProto has a varint longer than 10 bytes");
   }
 
   /** 長さつきの部分の範囲を返し、その先へ進む。 */
@@ -104,7 +104,7 @@ class WireReader {
         this.advance(4);
         return;
       case GROUP: {
-        if (depth >= MAX_GROUP_DEPTH) throw invalidArgument("TensorProto nests too deeply");
+        if (depth >= MAX_GROUP_DEPTH) throw new BrokenWire("TensorProto nests too deeply");
         const close = (tag & ~7) | 4;
         for (;;) {
           const inner = this.tag();
@@ -113,12 +113,12 @@ class WireReader {
         }
       }
     }
-    throw invalidArgument("TensorProto has an unknown wire type");
+    throw new BrokenWire("TensorProto has an unknown wire type");
   }
 
   tag(): number {
     this.varint();
-    if (this.high !== 0 || this.low >>> 3 === 0) throw invalidArgument("TensorProto has an invalid tag");
+    if (this.high !== 0 || this.low >>> 3 === 0) throw new BrokenWire("TensorProto has an invalid tag");
     return this.low >>> 0;
   }
 
@@ -133,14 +133,22 @@ interface Span {
   readonly to: number;
 }
 
-const truncated = () => invalidArgument("TensorProto is truncated");
+/** protobuf として読めない。値が悪いだけの失敗とは、客への答えが違う。 */
+export class BrokenWire extends StatusError {
+  constructor(message: string) {
+    super(Code.INVALID_ARGUMENT, message);
+  }
+}
+
+const truncated = () => new BrokenWire("TensorProto is truncated");
 
 /**
  * 直列化された TensorProto を、途中のメッセージを作らずに読む。結果は
  * `tensorFromProto(fromBinary(TensorProtoSchema, bytes))` と同じだが、大きな数値の列を
  * 要素ごとの JavaScript の数にしない(詰めた float は並びが合えば写しもしない)。
  *
- * @throws INVALID_ARGUMENT 壊れたワイヤと、{@link tensorFromProto} が退けるもの。
+ * @throws BrokenWire 壊れたワイヤ。
+ * @throws INVALID_ARGUMENT {@link tensorFromProto} が退けるもの。
  */
 export function decodeTensorProto(bytes: Uint8Array): Tensor {
   const reader = new WireReader(bytes);

@@ -97,6 +97,7 @@ describe("decodePredictRequest()", () => {
     ["a text that is not UTF-8", "1a01ff"],
     ["an alias that is not UTF-8", "12030a01ff"],
     ["a group without an end", "13"],
+    ["a tensor cut short", "12080a017812032a0400"],
   ])("throws at %s", (_, bytes) => {
     expect(() => decodePredictRequest(hex(bytes))).toThrow();
   });
