@@ -8,6 +8,7 @@ import type {
 import type { Server } from "@grpc/grpc-js";
 import type { Clock } from "../base/clock.ts";
 import type { GrpcStatus } from "./grpc_status.ts";
+import { respectSmallTable } from "./small_header_table.ts";
 
 /**
  * grpc-js が外に見せない HTTP/2 の層に触るところを、このファイルだけに集める。
@@ -94,6 +95,7 @@ export function screenCalls(
     http2Server.on(
       "stream",
       (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, ...rest: unknown[]) => {
+        respectSmallTable(stream);
         const status = refuse(headers);
         if (status !== undefined) {
           respondWithStatus(stream, status);
