@@ -92,6 +92,8 @@ export class RestDoor implements Door {
   readonly #admission: Admission;
   /** 本文が届いて、まだ始めていない要求。届いた順。 */
   #arrived: Arrived[] = [];
+  /** これまでに届いた要求の数。 */
+  #received = 0;
   /** 一度通った推論の URL → 仕事。同じ URL を二度読み解かない。 */
   readonly #known = new Map<string, Route>();
 
@@ -146,11 +148,25 @@ export class RestDoor implements Door {
     this.#optionsHeaders.set("Connection", "close");
     const expired = Promise.withResolvers<void>();
     const cancel = this.#host.clock.after(graceMs, expired.resolve);
+    await Promise.race([this.#announce(), expired.promise]);
     // 待ち受けと遊んでいる接続はすぐ閉じ、処理中のものが終わるのを待つ。
     await Promise.race([server.stop(false), expired.promise]);
     cancel();
     await server.stop(true);
     this.#app = undefined;
+  }
+
+  /**
+   * 開いている接続が「次は別の接続で」を受け取るまで、答え続ける。答え終えた接続をすぐ閉じると、
+   * 行き違いに送られた次の要求が失敗するため。要求が途切れれば、もう誰も使っていないとみなす。
+   */
+  async #announce(): Promise<void> {
+    const { clock } = this.#host;
+    const endMs = clock.monotonicMs() + MAX_ANNOUNCE_MS;
+    for (let seen = -1; seen !== this.#received && clock.monotonicMs() < endMs; ) {
+      seen = this.#received;
+      await new Promise<void>((resolve) => clock.after(QUIET_MS, resolve));
+    }
   }
 
   #listen(hostname: string, port: number, tls: RestTls | undefined): Elysia {
@@ -182,6 +198,7 @@ export class RestDoor implements Door {
   }
 
   #answer(request: Request): Response | Promise<Response> {
+    this.#received++;
     const { method, url } = request;
     const { metrics, authorize } = this.#options;
     if (method === "POST" && authorize === undefined) {
@@ -313,6 +330,11 @@ export class RestDoor implements Door {
     }
   }
 }
+
+/** これだけの間要求が来なければ、使われている接続は無い。 */
+const QUIET_MS = 50;
+/** 代理が新しい接続を開き続けるときに、答え続ける限り。 */
+const MAX_ANNOUNCE_MS = 1000;
 
 const missingOrigin = failedPrecondition("Origin header is missing in CORS preflight");
 
