@@ -207,6 +207,21 @@ export const optionRows = [
     "Calls a gRPC client may cancel per second, in the long run",
     atLeast(1),
   ),
+  text(
+    "rest_api_ssl_config_file",
+    "",
+    "Text-format SSLConfig with PEM texts; turns on TLS for REST (--ssl_config_file is for gRPC alone)",
+  ),
+  text("tls_cert_file", "", "PEM certificate chain; turns on TLS for both doors"),
+  text("tls_key_file", "", "PEM key of --tls_cert_file"),
+  text("tls_client_ca_file", "", "PEM roots; only clients with a certificate of theirs are let in"),
+  text("api_key_file", "", "One bearer token per line; requests without one are refused, health excepted"),
+  int32(
+    "credentials_poll_wait_seconds",
+    10,
+    "Re-read certificates, keys and --api_key_file this often; 0 means never",
+    atLeast(0),
+  ),
   bool("enable_page", true, "Show the page at / of the REST port"),
   int32("processes", 1, "Processes that share the ports (Linux); 0 means one for each core", {
     range: [0, 1024],

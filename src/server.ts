@@ -8,16 +8,16 @@ import { availabilityPreserving } from "./core/aspired_version_policy.ts";
 import { ConfigProtoSchema } from "./gen/tensorflow/core/protobuf/config_pb.ts";
 import { ModelServerConfigSchema } from "./gen/tensorflow_serving/config/model_server_config_pb.ts";
 import { MonitoringConfigSchema } from "./gen/tensorflow_serving/config/monitoring_config_pb.ts";
-import { SSLConfigSchema } from "./gen/tensorflow_serving/config/ssl_config_pb.ts";
 import { BatchingParametersSchema } from "./gen/tensorflow_serving/servables/tensorflow/session_bundle_config_pb.ts";
 import { ThreadPoolFactoryConfigSchema } from "./gen/tensorflow_serving/servables/tensorflow/thread_pool_factory_config_pb.ts";
 import { Backend, type WasmFiles } from "./graph/backend.ts";
 import { parseChannelArguments } from "./grpc/channel_arguments.ts";
 import { GrpcDoor } from "./grpc/grpc_door.ts";
-import type { GrpcAddress, GrpcTls } from "./grpc/listener.ts";
+import type { GrpcAddress } from "./grpc/listener.ts";
 import type { ServerOptions } from "./options.ts";
 import type { PageFile } from "./page_bundle.ts";
 import { createPageSite } from "./page_site.ts";
+import { pollFiles } from "./polled_files.ts";
 import type { WorkerLink } from "./processes/worker_link.ts";
 import { RestDoor } from "./rest/rest_door.ts";
 import type { Storage } from "./savedmodel/storage.ts";
@@ -25,12 +25,15 @@ import { createModelBatching, type QueueSettings } from "./servables/model_batch
 import type { ModelServable } from "./servables/model_servable.ts";
 import { openSavedModel } from "./servables/open_saved_model.ts";
 import { SavedModelLoader } from "./servables/saved_model_loader.ts";
+import { readServerTls } from "./server_tls_files.ts";
 import { Admission } from "./service/admission.ts";
+import { ApiKeys } from "./service/api_keys.ts";
 import type { Door } from "./service/door.ts";
 import { Health } from "./service/health.ts";
 import { ModelService } from "./service/model_service.ts";
 import { PredictionService } from "./service/prediction_service.ts";
 import { formatPrometheusPage } from "./service/prometheus_exporter.ts";
+import type { ServerTls } from "./service/server_tls.ts";
 import {
   fromModelServerConfigProto,
   type ModelServerConfig,
@@ -41,6 +44,8 @@ import { pollModelConfigFile } from "./sources/model_config_file.ts";
 import { ServerCore } from "./sources/server_core.ts";
 import { VERSION } from "./version.ts";
 import { createWarmupRunner } from "./warmup_runner.ts";
+
+const MAX_KEY_FILE_BYTES = 2 ** 20;
 
 /** サーバーが外から受け取るもの。 */
 export interface ServerParts {
@@ -112,6 +117,8 @@ export class ModelServer {
   #core: ServerCore<ModelServable> | undefined;
   #batches: BatchScheduler | undefined;
   #stopPolling = (): void => {};
+  /** 証明書と鍵の見回りをやめる関数。 */
+  readonly #following: (() => void)[] = [];
 
   constructor(host: Host, parts: ServerParts) {
     this.#host = host;
@@ -158,8 +165,9 @@ export class ModelServer {
       model: new ModelService(this.#host, core, member?.link),
       health: this.#health,
     };
-    const grpc = await this.#createGrpcDoor(services);
-    const rest = await this.#createRestDoor(services);
+    const authorize = await this.#readApiKeys();
+    const grpc = await this.#createGrpcDoor(services, authorize);
+    const rest = await this.#createRestDoor(services, authorize);
     for (const address of await this.#open(grpc)) {
       log.info(`Running gRPC ModelServer at ${address} ...`);
     }
@@ -180,6 +188,7 @@ export class ModelServer {
   async stop(graceMs: number): Promise<void> {
     this.#health.setServing(false);
     this.#stopPolling();
+    for (const stopFollowing of this.#following) stopFollowing();
     // もう仲間は来ない。仲間を待っている仕事を、待ち時間を使い切らずに終わらせる。
     this.#batches?.hurry();
     await Promise.all(this.#doors.map((door) => door.stop(graceMs)));
@@ -252,27 +261,19 @@ export class ModelServer {
     };
   }
 
-  async #createGrpcDoor(services: {
-    prediction: PredictionService;
-    model: ModelService;
-    health: Health;
-  }): Promise<GrpcDoor> {
-    const { options, storage, member } = this.#parts;
+  async #createGrpcDoor(
+    services: { prediction: PredictionService; model: ModelService; health: Health },
+    authorize: ApiKeys["allows"] | undefined,
+  ): Promise<GrpcDoor> {
+    const { options, member } = this.#parts;
     const { log } = this.#host;
     const channelArguments = parseChannelArguments(
       // 後のものが勝つので、引数で明示されたほうが旗より強い。
       `grpc.max_concurrent_streams=${options.grpcMaxConcurrentStreams},${options.grpcChannelArguments}`,
     );
     for (const name of channelArguments.ignored) log.warn(`gRPC channel argument ${name} has no effect`);
-    const tls = await optional(options.sslConfigFile, async (path): Promise<GrpcTls> => {
-      const { serverKey, serverCert, customCa, clientVerify } = await readTextProto(
-        this.#host,
-        storage,
-        SSLConfigSchema,
-        path,
-      );
-      return { key: serverKey, cert: serverCert, clientCa: customCa, clientVerify };
-    });
+    const readTls = this.#tlsReader(options.sslConfigFile);
+    const tls = await readTls();
     log.info(tls === undefined ? "Using InsecureServerCredentials" : "Using SSL credentials");
     const addresses: GrpcAddress[] = [];
     const reusePort = channelArguments.reusePort || member !== undefined;
@@ -281,13 +282,14 @@ export class ModelServer {
     }
     if (options.grpcSocketPath !== "" && (member?.index ?? 0) === 0)
       addresses.push({ path: options.grpcSocketPath });
-    return new GrpcDoor(this.#host, services, {
+    const door = new GrpcDoor(this.#host, services, {
       addresses,
       ...(tls === undefined ? {} : { tls }),
       channelArguments,
       healthCheck: options.enableGrpcHealthcheckService,
       tensorContent: options.enableSerializationAsTensorContent,
       admission: this.#admission,
+      ...(authorize === undefined ? {} : { authorize }),
       limits: {
         maxConnections: options.grpcMaxConnections,
         handshakeTimeoutMs: options.grpcHandshakeTimeoutMs,
@@ -296,12 +298,63 @@ export class ModelServer {
         resetsPerSecond: options.grpcResetsPerSecond,
       },
     });
+    this.#followTls("the gRPC certificate", tls, readTls, (next) => door.replaceCertificate(next));
+    return door;
   }
 
-  async #createRestDoor(services: {
-    prediction: PredictionService;
-    model: ModelService;
-  }): Promise<RestDoor | undefined> {
+  /** 入口の TLS の読み方。自分の SSLConfig が無い入口は、共通の PEM のファイルを使う。 */
+  #tlsReader(sslConfigFile: string): () => Promise<ServerTls | undefined> {
+    const { options, storage } = this.#parts;
+    return () =>
+      readServerTls(this.#host, storage, {
+        sslConfigFile,
+        certFile: options.tlsCertFile,
+        keyFile: options.tlsKeyFile,
+        clientCaFile: options.tlsClientCaFile,
+      });
+  }
+
+  #followTls(
+    what: string,
+    current: ServerTls | undefined,
+    read: () => Promise<ServerTls | undefined>,
+    replace: (next: ServerTls) => void,
+  ): void {
+    if (current === undefined) return;
+    const apply = (next: ServerTls | undefined): void => {
+      if (next !== undefined) replace(next);
+    };
+    this.#following.push(
+      pollFiles<ServerTls | undefined>(this.#host, what, this.#credentialsPollMs, current, read, apply),
+    );
+  }
+
+  get #credentialsPollMs(): number {
+    return this.#parts.options.credentialsPollWaitSeconds * 1000;
+  }
+
+  /** @returns 鍵のファイルが無ければ undefined(誰でも通す)。 */
+  async #readApiKeys(): Promise<ApiKeys["allows"] | undefined> {
+    const { options, storage } = this.#parts;
+    const path = options.apiKeyFile;
+    if (path === "") return undefined;
+    const read = async () => new TextDecoder().decode(await storage.read(path, MAX_KEY_FILE_BYTES));
+    const text = await read();
+    const keys = new ApiKeys(text);
+    if (keys.size === 0) throw invalidArgument(`${path}; No API key in the file`);
+    this.#following.push(
+      pollFiles(this.#host, "the API keys", this.#credentialsPollMs, text, read, (next) => {
+        keys.replace(next);
+        if (keys.size === 0) this.#host.log.warn("The API key file is empty: nobody is let in");
+      }),
+    );
+    return keys.allows;
+  }
+
+  async #createRestDoor(
+    services: { prediction: PredictionService; model: ModelService },
+    authorize: ApiKeys["allows"] | undefined,
+  ): Promise<RestDoor | undefined> {
     const { options, storage, page, member } = this.#parts;
     if (options.restApiPort === 0) return undefined;
     if (options.restApiPort === options.port) {
@@ -313,9 +366,14 @@ export class ModelServer {
       readTextProto(this.#host, storage, MonitoringConfigSchema, path),
     );
     const prometheus = monitoring?.prometheusConfig;
-    return new RestDoor(this.#host, services, {
+    const readTls = this.#tlsReader(options.restApiSslConfigFile);
+    const tls = await readTls();
+    const door = new RestDoor(this.#host, services, {
       port: options.restApiPort,
-      reusePort: member !== undefined,
+      // 証明書を差し替えるには、同じ番号で待ち受け直せなければならない。
+      reusePort: member !== undefined || (tls !== undefined && this.#credentialsPollMs > 0),
+      ...(tls === undefined ? {} : { tls }),
+      ...(authorize === undefined ? {} : { authorize }),
       maxBodyBytes: options.restApiMaxBodyBytes,
       idleTimeoutSeconds: options.restApiIdleTimeoutSeconds,
       timeoutMs: options.restApiTimeoutInMs,
@@ -327,7 +385,7 @@ export class ModelServer {
             pages: createPageSite(page, {
               version: VERSION,
               grpcPort: options.port,
-              grpcTls: options.sslConfigFile !== "",
+              grpcTls: options.sslConfigFile !== "" || options.tlsCertFile !== "",
             }),
           }
         : {}),
@@ -341,5 +399,7 @@ export class ModelServer {
           }
         : {}),
     });
+    this.#followTls("the REST certificate", tls, readTls, (next) => door.replaceCertificate(next));
+    return door;
   }
 }

@@ -1,5 +1,6 @@
 import { StatusError } from "../base/status.ts";
 import { GrpcClient } from "../client/grpc_client.ts";
+import { clientFlags, readClientSecurity, toGrpcSecurity } from "./client_flags.ts";
 import type { Command, CommandFlags } from "./command.ts";
 import { parseFlags, readNumber } from "./command_flags.ts";
 
@@ -16,6 +17,7 @@ const flags = {
     hint: "NAME",
     help: "service to ask about; empty means the whole server",
   },
+  ...clientFlags,
   timeout_ms: { type: "string", default: "2000", hint: "N", help: "how long to wait for the answer" },
 } as const satisfies CommandFlags;
 
@@ -38,8 +40,9 @@ export const healthCommand: Command = {
     const { PORT } = process.env;
     const { values } = parseFlags(flags, PORT ? [`--server=127.0.0.1:${PORT}`, ...args] : args);
     const timeoutMs = readNumber("timeout_ms", values.timeout_ms, 1);
-    using client = new GrpcClient({ address: values.server, timeoutMs });
     try {
+      const security = toGrpcSecurity(await readClientSecurity(values));
+      using client = new GrpcClient({ address: values.server, timeoutMs, ...security });
       const serving = await client.health(values.service);
       console.log(serving ? "SERVING" : "NOT_SERVING");
       return serving ? 0 : 1;

@@ -2,6 +2,7 @@ import { invalidArgument, StatusError } from "../base/status.ts";
 import { GrpcClient } from "../client/grpc_client.ts";
 import { RestClient } from "../client/rest_client.ts";
 import { tensor } from "../tensor/tensor.ts";
+import { type ClientSecurity, clientFlags, readClientSecurity, toGrpcSecurity } from "./client_flags.ts";
 import { type Command, type CommandFlags, UsageError } from "./command.ts";
 import { parseFlags, readNumber } from "./command_flags.ts";
 
@@ -15,6 +16,7 @@ interface Question {
   readonly version: bigint | undefined;
   readonly rows: readonly (readonly number[])[];
   readonly timeoutMs: number;
+  readonly security: ClientSecurity;
 }
 
 const ref = ({ model, version }: Question) => ({
@@ -23,7 +25,11 @@ const ref = ({ model, version }: Question) => ({
 });
 
 async function askGrpc(question: Question): Promise<number[][]> {
-  using client = new GrpcClient({ address: question.server, timeoutMs: question.timeoutMs });
+  using client = new GrpcClient({
+    address: question.server,
+    timeoutMs: question.timeoutMs,
+    ...toGrpcSecurity(question.security),
+  });
   const { rows } = question;
   const input = tensor("float", [rows.length, WIDTH], Float32Array.from(rows.flat()));
   const { outputs } = await client.predict(ref(question), new Map([["input", input]]));
@@ -36,7 +42,11 @@ async function askGrpc(question: Question): Promise<number[][]> {
 }
 
 async function askRest(question: Question): Promise<number[][]> {
-  const client = new RestClient({ origin: question.server, timeoutMs: question.timeoutMs });
+  const client = new RestClient({
+    origin: question.server,
+    timeoutMs: question.timeoutMs,
+    ...question.security,
+  });
   const predictions = await client.predict(ref(question), { instances: question.rows });
   return predictions as number[][];
 }
@@ -71,6 +81,7 @@ const flags = {
   },
   model: { type: "string", default: "iris", env: "MODEL_NAME", hint: "NAME", help: "model to ask" },
   version: { type: "string", hint: "N", help: "version to ask; the newest one by default" },
+  ...clientFlags,
   timeout_ms: { type: "string", default: "10000", hint: "N", help: "how long to wait for the answer" },
   json: { type: "boolean", help: "print JSON" },
 } as const satisfies CommandFlags;
@@ -87,6 +98,7 @@ export const predictCommand: Command = {
       "iris-serving predict --server=http://10.0.0.7:8501 --version=1 5.1 3.5 1.4 0.2",
       "one version elsewhere",
     ],
+    ["iris-serving predict --ca=ca.crt --token_file=token 5.1 3.5 1.4 0.2", "over TLS, with a bearer token"],
   ],
   notes: "Lengths in centimetres, four per flower.",
   flags,
@@ -99,17 +111,20 @@ export const predictCommand: Command = {
     if (values.version !== undefined && !/^\d+$/.test(values.version)) {
       throw new UsageError(`--version needs a number, not ${values.version}`);
     }
-    const server = values.grpc
-      ? (values.server ?? `127.0.0.1:${process.env["PORT"] || "8500"}`)
-      : (values.server ?? `http://127.0.0.1:${process.env["REST_API_PORT"] || "8501"}`);
-    const question: Question = {
-      server: values.grpc || /^https?:\/\//.test(server) ? server : `http://${server}`,
-      model: values.model,
-      version: values.version === undefined ? undefined : BigInt(values.version),
-      rows: toRows(positionals),
-      timeoutMs: readNumber("timeout_ms", values.timeout_ms, 1),
-    };
+    const { PORT, REST_API_PORT } = process.env;
+    const server = values.server ?? `127.0.0.1:${values.grpc ? PORT || "8500" : REST_API_PORT || "8501"}`;
+    const scheme = values.ca === undefined ? "http" : "https";
+    const rows = toRows(positionals);
+    const timeoutMs = readNumber("timeout_ms", values.timeout_ms, 1);
     try {
+      const question: Question = {
+        server: values.grpc || /^https?:\/\//.test(server) ? server : `${scheme}://${server}`,
+        model: values.model,
+        version: values.version === undefined ? undefined : BigInt(values.version),
+        rows,
+        timeoutMs,
+        security: await readClientSecurity(values),
+      };
       const answers = await (values.grpc ? askGrpc(question) : askRest(question));
       if (values.json) {
         console.log(

@@ -43,6 +43,8 @@ export interface GrpcClientOptions {
   readonly tls?: ClientTls;
   /** 呼び出しごとの期限の既定。 */
   readonly timeoutMs?: number;
+  /** すべての呼び出しに付ける見出し(`Authorization` など)。 */
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 export interface CallOptions {
@@ -116,8 +118,9 @@ function fromModelSpec(spec: MessageShape<typeof ModelSpecSchema> | undefined): 
 export class GrpcClient implements Disposable {
   readonly #client: Client;
   readonly #timeoutMs: number;
+  readonly #metadata = new Metadata();
 
-  constructor({ address, tls, timeoutMs = DEFAULT_TIMEOUT_MS }: GrpcClientOptions) {
+  constructor({ address, tls, timeoutMs = DEFAULT_TIMEOUT_MS, headers = {} }: GrpcClientOptions) {
     const pem = (text: string | undefined): Buffer | null => (text === undefined ? null : Buffer.from(text));
     const channelCredentials =
       tls === undefined
@@ -125,6 +128,7 @@ export class GrpcClient implements Disposable {
         : credentials.createSsl(pem(tls.rootCerts), pem(tls.key), pem(tls.cert));
     this.#client = new Client(address, channelCredentials, UNLIMITED);
     this.#timeoutMs = timeoutMs;
+    for (const [name, value] of Object.entries(headers)) this.#metadata.set(name, value);
   }
 
   [Symbol.dispose](): void {
@@ -203,7 +207,7 @@ export class GrpcClient implements Disposable {
       (message: MessageShape<I>) => Buffer.from(toBinary(method.input, message)),
       (bytes) => fromBinary(method.output, bytes),
       create(method.input, request),
-      new Metadata(),
+      this.#metadata,
       { deadline: Date.now() + timeoutMs },
       (error: ServiceError | null, value?: MessageShape<O>) => {
         signal?.removeEventListener("abort", cancel);

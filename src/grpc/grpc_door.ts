@@ -8,6 +8,7 @@ import type { Door } from "../service/door.ts";
 import type { Health } from "../service/health.ts";
 import type { ModelService } from "../service/model_service.ts";
 import type { PredictionService } from "../service/prediction_service.ts";
+import type { ServerTls } from "../service/server_tls.ts";
 import type { ChannelArguments } from "./channel_arguments.ts";
 import { type GrpcStatus, toGrpcStatus } from "./grpc_status.ts";
 import { healthRpcs } from "./health_rpc.ts";
@@ -18,7 +19,7 @@ import {
   openSessions,
   screenCalls,
 } from "./http2_internals.ts";
-import { type GrpcAddress, type GrpcTls, Listener } from "./listener.ts";
+import { type GrpcAddress, Listener } from "./listener.ts";
 import { modelRpcs } from "./model_rpc.ts";
 import { predictionRpcs } from "./prediction_rpc.ts";
 import { reflectionRpcs } from "./reflection_rpc.ts";
@@ -27,7 +28,7 @@ export interface GrpcDoorOptions {
   /** TCP と UNIX ソケットの一方か両方。 */
   readonly addresses: readonly GrpcAddress[];
   /** あれば、どの宛先でも TLS を話す。 */
-  readonly tls?: GrpcTls;
+  readonly tls?: ServerTls;
   readonly channelArguments: ChannelArguments;
   /** `--enable_grpc_healthcheck_service` */
   readonly healthCheck: boolean;
@@ -112,7 +113,7 @@ export class GrpcDoor implements Door {
   }
 
   /** これから来る接続の証明書を差し替える。 */
-  replaceCertificate(tls: GrpcTls): void {
+  replaceCertificate(tls: ServerTls): void {
     for (const listener of this.#listeners) listener.replaceCertificate(tls);
   }
 

@@ -1,23 +1,14 @@
 import { lstatSync, unlinkSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer, type TlsOptions, type Server as TlsServer } from "node:tls";
+import type { ServerTls } from "../service/server_tls.ts";
 
 /** 待ち受ける先。port 0 は空いている番号。 */
 export type GrpcAddress =
   | { readonly host: string; readonly port: number; readonly reusePort: boolean }
   | { readonly path: string };
 
-/** SSLConfig の中身(PEM の文字列)。 */
-export interface GrpcTls {
-  readonly key: string;
-  readonly cert: string;
-  /** 客の証明書を確かめる根。空ならシステムの根。 */
-  readonly clientCa: string;
-  /** 客の証明書を求め、確かめる。 */
-  readonly clientVerify: boolean;
-}
-
-function tlsOptions({ key, cert, clientCa, clientVerify }: GrpcTls): TlsOptions {
+function tlsOptions({ key, cert, clientCa, clientVerify }: ServerTls): TlsOptions {
   return {
     key,
     cert,
@@ -57,7 +48,7 @@ export class Listener {
   /** @param accept つながった接続(TLS なら握手を終えたもの)。 */
   constructor(
     address: GrpcAddress,
-    tls: GrpcTls | undefined,
+    tls: ServerTls | undefined,
     accept: (socket: Socket) => void,
     limits?: ListenerLimits,
   ) {
@@ -101,7 +92,7 @@ export class Listener {
   }
 
   /** これから来る接続の証明書を差し替える。つながっているものは切れない。 */
-  replaceCertificate(tls: GrpcTls): void {
+  replaceCertificate(tls: ServerTls): void {
     if ("setSecureContext" in this.#server) this.#server.setSecureContext(tlsOptions(tls));
   }
 

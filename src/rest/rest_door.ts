@@ -1,22 +1,16 @@
 import { Elysia } from "elysia";
+import type { Cancel } from "../base/clock.ts";
 import type { Host } from "../base/host.ts";
 import { cancelled, failedPrecondition, internal, StatusError, unauthenticated } from "../base/status.ts";
 import { Admission } from "../service/admission.ts";
 import type { Door } from "../service/door.ts";
+import type { ServerTls } from "../service/server_tls.ts";
 import { errorPage } from "./error_page.ts";
 import { inflateBody, isGzip } from "./gzip_body.ts";
 import { httpStatusOf, writeError } from "./http_status.ts";
 import { BadVersion, isApiTarget, isWellFormedTarget, targetOf } from "./model_path.ts";
 import { type Body, type RestServices, type Route, type RouteOptions, Routes } from "./routes.ts";
 import { type StaticPage, StaticPages } from "./static_page.ts";
-
-/** TLS の材料(PEM の文字列)。 */
-export interface RestTls {
-  readonly cert: string;
-  readonly key: string;
-  /** あれば、この根で確かめられる客だけを受ける。 */
-  readonly clientCa?: string;
-}
 
 export interface MetricsPage {
   /** `/monitoring/prometheus/metrics` など。 */
@@ -43,9 +37,16 @@ export interface RestDoorOptions extends RouteOptions {
   readonly metrics?: MetricsPage;
   /** path → 頁。`/v1/` の外に限る。 */
   readonly pages?: ReadonlyMap<string, StaticPage>;
-  readonly tls?: RestTls;
-  /** `Authorization` の値を許すか。無ければ誰でも許す。 */
+  /** あれば TLS を話す。証明書を差し替えるなら `reusePort` が要る。 */
+  readonly tls?: ServerTls;
+  /** `Authorization` の値を許すか。無ければ誰でも許す。健全性の問い合わせと preflight には聞かない。 */
   readonly authorize?: (authorization: string | null) => boolean;
+}
+
+/** 閉じるのを待っている待ち受け。 */
+interface RetiringServer {
+  readonly server: NonNullable<Elysia["server"]>;
+  readonly cancel: Cancel;
 }
 
 /** 本文の届いた要求。 */
@@ -63,6 +64,12 @@ const corsHeaders = {
   "Access-Control-Allow-Methods": "POST, GET",
   "Access-Control-Allow-Headers": "Content-Type",
 };
+/** 鍵の要るときは、頁がそれを送ることも許す。 */
+const corsHeadersWithKey = { ...corsHeaders, "Access-Control-Allow-Headers": "Content-Type, Authorization" };
+/** 鍵を持たない見張りも聞ける宛先。 */
+const openPaths = new Set(["/healthz", "/livez", "/readyz"]);
+/** 証明書を替えた後、元の待ち受けを閉じるまで。この間に答えを得た客は、次から新しい接続を使う。 */
+const RETIRE_MS = 2000;
 const methods = new Set(["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"]);
 const EMPTY = new Uint8Array(0);
 /** 続けて答える時間。これを越えたら残りは次の回に回し、健全性の問い合わせや新しい要求を待たせ過ぎない。 */
@@ -87,6 +94,8 @@ export class RestDoor implements Door {
   readonly #routes: Routes;
   readonly #pages: StaticPages;
   #app: Elysia | undefined;
+  /** 証明書を替える前からの待ち受け。 */
+  readonly #retiring = new Set<RetiringServer>();
   readonly #headers: Headers;
   readonly #optionsHeaders: Headers;
   readonly #admission: Admission;
@@ -103,7 +112,7 @@ export class RestDoor implements Door {
     this.#admission = options.admission ?? new Admission(host, { maxInFlight: 0, maxQueueDelayMs: 0 });
     this.#routes = new Routes(host, services, options);
     this.#pages = new StaticPages(options.pages ?? new Map());
-    const cors = options.cors ? corsHeaders : {};
+    const cors = options.cors ? (options.authorize === undefined ? corsHeaders : corsHeadersWithKey) : {};
     this.#headers = new Headers({ "Content-Type": "application/json", ...cors });
     // 中身の無い応答に libevent が付ける既定の型。
     this.#optionsHeaders = new Headers({ "Content-Type": "text/html; charset=ISO-8859-1", ...cors });
@@ -129,15 +138,30 @@ export class RestDoor implements Door {
   }
 
   /**
-   * これから来る接続の証明書を差し替える。Bun は待ち受けの証明書を変えられないので、同じ番号で待ち受け直し、
-   * 元の待ち受けは処理中のものを終えてから閉じる。`reusePort` が要る。
+   * これから来る接続の証明書を差し替える。Bun は待ち受けの証明書を変えられないので、同じ番号で待ち受け直す。
+   * 元の待ち受けは、答えるたびに「次は別の接続で」と伝え、少し後に閉じる。その間に来た接続は、どちらの
+   * 証明書を見るか決まっていない。`reusePort` が要る。
+   *
+   * @throws 使えない証明書。元の証明書のまま続ける。
    */
-  replaceCertificate(tls: RestTls): void {
-    const old = this.#app;
-    const server = old?.server;
-    if (!server) return;
-    this.#app = this.#listen(server.hostname!, server.port!, tls);
-    void server.stop();
+  replaceCertificate(tls: ServerTls): void {
+    const old = this.#app?.server;
+    if (!old) return;
+    this.#app = this.#listen(old.hostname!, old.port!, tls);
+    const answer = async (request: Request): Promise<Response> => {
+      const response = await this.#answer(request);
+      response.headers.set("Connection", "close");
+      return response;
+    };
+    old.reload({ routes: { "/*": answer }, fetch: answer });
+    const retiring = {
+      server: old,
+      cancel: this.#host.clock.after(RETIRE_MS, () => {
+        this.#retiring.delete(retiring);
+        void old.stop(false);
+      }),
+    };
+    this.#retiring.add(retiring);
   }
 
   async stop(graceMs: number): Promise<void> {
@@ -150,9 +174,12 @@ export class RestDoor implements Door {
     const cancel = this.#host.clock.after(graceMs, expired.resolve);
     await Promise.race([this.#announce(), expired.promise]);
     // 待ち受けと遊んでいる接続はすぐ閉じ、処理中のものが終わるのを待つ。
-    await Promise.race([server.stop(false), expired.promise]);
+    const servers = [server, ...Array.from(this.#retiring, (one) => one.server)];
+    for (const { cancel: forget } of this.#retiring) forget();
+    this.#retiring.clear();
+    await Promise.race([Promise.all(servers.map((one) => one.stop(false))), expired.promise]);
     cancel();
-    await server.stop(true);
+    await Promise.all(servers.map((one) => one.stop(true)));
     this.#app = undefined;
   }
 
@@ -169,7 +196,7 @@ export class RestDoor implements Door {
     }
   }
 
-  #listen(hostname: string, port: number, tls: RestTls | undefined): Elysia {
+  #listen(hostname: string, port: number, tls: ServerTls | undefined): Elysia {
     const { reusePort, maxBodyBytes, idleTimeoutSeconds } = this.#options;
     const answer = (request: Request): Response | Promise<Response> => this.#answer(request);
     // 経路表に載せると、Bun は Elysia の文脈を作らずに直接呼ぶ。
@@ -189,9 +216,9 @@ export class RestDoor implements Door {
       tls: tls && {
         cert: tls.cert,
         key: tls.key,
-        ...(tls.clientCa === undefined
-          ? {}
-          : { ca: tls.clientCa, requestCert: true, rejectUnauthorized: true }),
+        ...(tls.clientCa === "" ? {} : { ca: tls.clientCa }),
+        requestCert: tls.clientVerify,
+        rejectUnauthorized: tls.clientVerify,
       },
     });
     return app;
@@ -201,15 +228,15 @@ export class RestDoor implements Door {
     this.#received++;
     const { method, url } = request;
     const { metrics, authorize } = this.#options;
-    if (method === "POST" && authorize === undefined) {
+    if (authorize !== undefined && !this.#isAllowed(request, authorize)) {
+      return this.#refuseStranger(method);
+    }
+    if (method === "POST") {
       const known = this.#known.get(url);
       if (known !== undefined) return this.#answerWithBody(known, request);
     }
     if (!methods.has(method)) return errorPage(501);
     const target = targetOf(url);
-    if (authorize?.(request.headers.get("authorization")) === false) {
-      return this.#fail(unauthenticated("Missing or invalid bearer token"), method);
-    }
     if (metrics !== undefined && isPath(target, metrics.path)) return answerMetrics(metrics, target);
     if (!isApiTarget(target)) {
       return this.#pages.answer(target.split(/[?#]/, 1)[0]!, request) ?? errorPage(404);
@@ -234,6 +261,19 @@ export class RestDoor implements Door {
     } catch (thrown) {
       return this.#fail(thrown, method);
     }
+  }
+
+  #isAllowed(request: Request, authorize: (authorization: string | null) => boolean): boolean {
+    const { method, url, headers } = request;
+    // preflight は鍵を載せられない。答えるのは CORS の見出しだけ。
+    if (method === "OPTIONS" || openPaths.has(targetOf(url).split(/[?#]/, 1)[0]!)) return true;
+    return authorize(headers.get("authorization"));
+  }
+
+  #refuseStranger(method: string): Response {
+    const response = this.#fail(unauthenticated("Missing or invalid bearer token"), method);
+    response.headers.set("WWW-Authenticate", "Bearer");
+    return response;
   }
 
   /**

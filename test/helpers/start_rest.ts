@@ -1,4 +1,4 @@
-import { systemClock } from "../../src/base/clock.ts";
+import { type Clock, systemClock } from "../../src/base/clock.ts";
 import type { Host } from "../../src/base/host.ts";
 import { silentLogger } from "../../src/base/log.ts";
 import { Metrics } from "../../src/base/metrics.ts";
@@ -16,11 +16,18 @@ export interface RestSetup extends AsyncDisposable {
   readonly origin: string;
 }
 
-type Given = Partial<RestDoorOptions> & { readonly servables?: readonly FakeServable[] };
+type Given = Partial<RestDoorOptions> & {
+  readonly servables?: readonly FakeServable[];
+  readonly clock?: Clock;
+};
 
 /** 手で書いたモデルを出す、本物のソケットの REST サーバー。番号は空いているもの。 */
-export async function startRest({ servables = [halfPlusTwo()], ...given }: Given = {}): Promise<RestSetup> {
-  const host: Host = { clock: systemClock, log: silentLogger, metrics: new Metrics() };
+export async function startRest({
+  servables = [halfPlusTwo()],
+  clock = systemClock,
+  ...given
+}: Given = {}): Promise<RestSetup> {
+  const host: Host = { clock, log: silentLogger, metrics: new Metrics() };
   const models = new FakeModels(...servables);
   const door = new RestDoor(
     host,

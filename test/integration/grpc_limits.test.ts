@@ -96,6 +96,24 @@ describe("overload", () => {
   });
 });
 
+test("only callers with the token are let in, probes excepted", async () => {
+  await using server = await startGrpc({ authorize: (value) => value === "Bearer good" });
+  const metadata = async (headers: Record<string, string>) => {
+    using client = new GrpcClient({ address: server.targets[0]!, headers });
+    expect(await client.health()).toBe(true);
+    try {
+      await client.getModelMetadata({ name: "half_plus_two" });
+      return "OK";
+    } catch (thrown) {
+      return String(thrown);
+    }
+  };
+  expect(await metadata({ Authorization: "Bearer good" })).toBe("OK");
+  const refused = "UNAUTHENTICATED: Missing or invalid bearer token";
+  expect(await metadata({})).toBe(refused);
+  expect(await metadata({ Authorization: "Bearer bad" })).toBe(refused);
+});
+
 describe("connections", () => {
   test("above the limit are closed, and let in when one has left", async () => {
     await using server = await startGrpc({ limits: { ...limits, maxConnections: 2 } });

@@ -667,6 +667,30 @@ describe("REST limits", () => {
       expect(await status({ Authorization: "Bearer bad" })).toBe(401);
       expect(await status({ Authorization: "Bearer good" })).toBe(200);
     }
+    const post = (headers: Record<string, string>) =>
+      fetch(`${locked.origin}${MODEL}:predict`, { method: "POST", body: '{"instances":[1]}', headers });
+    expect((await post({ Authorization: "Bearer good" })).status).toBe(200);
+    // 一度通った URL でも、鍵は毎回見る。
+    const refused = await post({});
+    expect(refused.status).toBe(401);
+    expect(refused.headers.get("www-authenticate")).toBe("Bearer");
+    expect(await refused.json()).toEqual({ error: "Missing or invalid bearer token" });
+  });
+
+  test("needs no token for probes and preflights", async () => {
+    await using locked = await startRest({ authorize: () => false, cors: true });
+    for (const path of ["/healthz", "/readyz", "/livez"]) {
+      expect((await fetch(locked.origin + path)).status).not.toBe(401);
+    }
+    for (const path of ["/healthz/../v1/models/m", "/healthzz", "/v1/models/healthz", "/"]) {
+      expect((await fetch(locked.origin + path)).status).toBe(401);
+    }
+    const preflight = await fetch(locked.origin + MODEL, {
+      method: "OPTIONS",
+      headers: { Origin: "http://a.example" },
+    });
+    expect(preflight.status).toBe(200);
+    expect(preflight.headers.get("access-control-allow-headers")).toBe("Content-Type, Authorization");
   });
 });
 
