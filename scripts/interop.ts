@@ -176,6 +176,7 @@ const checks: Record<string, () => Promise<Outcome | undefined>> = {
     withServer(({ grpc, rest }) =>
       run([bun, "examples/typescript/predict.ts"], { GRPC_SERVER: grpc, REST_SERVER: `http://${rest}` }),
     ),
+  "attacks on both doors": () => run([bun, "scripts/fuzz/doors.ts", `--binary=${binary}`]),
   h2spec: () => run([bun, join(here, "h2spec.ts"), binary]),
   "container image": () => run(["bash", join(here, "image.sh"), join(cache, "image")]),
 };

@@ -391,9 +391,14 @@ const viaDescriptor = (proto: TensorProto): Tensor | undefined => {
   return "value" in read ? (read.value as Tensor) : undefined;
 };
 
+/** これより長い値は、値ごとの JavaScript の数にしない(埋め草だけの巨大なテンソルがある)。 */
+const MAX_LISTED = 4096;
+
 /** NaN の中身のビットは問わず、値として比べられる形。 */
 const comparable = (value: Tensor | undefined) =>
-  value && { ...value, data: Array.from(value.data as ArrayLike<unknown>) };
+  value === undefined || value.data.length > MAX_LISTED
+    ? value
+    : { ...value, data: Array.from(value.data as ArrayLike<unknown>) };
 
 /**
  * 手書きの復号器は、正しいワイヤなら記述から作られた復号器と同じものを読む。壊れたワイヤは断ってよいが、
