@@ -2,6 +2,7 @@
 //   bun scripts/build.ts [--target=bun-linux-x64] [--outfile=iris-serving]
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { digestAssets } from "../src/payload.ts";
 import { bun, fail, root } from "./steps.ts";
 
 const { values } = parseArgs({
@@ -36,6 +37,8 @@ const build = Bun.spawnSync(
     "--no-compile-autoload-dotenv",
     "--no-compile-autoload-bunfig",
     `--define=BUILD_COMMIT="${commit}"`,
+    // 運ぶものの指紋。起動のたびに、改竄されていないことを確かめる。
+    `--define=BUILD_PAYLOAD=${JSON.stringify(JSON.stringify(await digestAssets()))}`,
     ...(values.target === undefined ? [] : [`--target=${values.target}`]),
     `--outfile=${values.outfile}`,
     join(root, "src", "main.ts"),

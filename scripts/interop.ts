@@ -178,6 +178,7 @@ const checks: Record<string, () => Promise<Outcome | undefined>> = {
     ),
   "attacks on both doors": () => run([bun, "scripts/fuzz/doors.ts", `--binary=${binary}`]),
   h2spec: () => run([bun, join(here, "h2spec.ts"), binary]),
+  "damaged executables": () => run([bun, join(here, "damaged_binary.ts"), binary]),
   "container image": () => run(["bash", join(here, "image.sh"), join(cache, "image")]),
 };
 

@@ -222,6 +222,11 @@ export const optionRows = [
     "Re-read certificates, keys and --api_key_file this often; 0 means never",
     atLeast(0),
   ),
+  bool(
+    "require_model_manifest",
+    false,
+    "Load a version only if its SHA256SUMS (or assets.extra/SHA256SUMS) lists and matches every file",
+  ),
   bool("enable_page", true, "Show the page at / of the REST port"),
   int32("processes", 1, "Processes that share the ports (Linux); 0 means one for each core", {
     range: [0, 1024],

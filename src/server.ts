@@ -51,6 +51,8 @@ const MAX_KEY_FILE_BYTES = 2 ** 20;
 export interface ServerParts {
   readonly options: ServerOptions;
   readonly storage: Storage;
+  /** 実行ファイルの中の写しを指すパスか。 */
+  readonly isEmbedded?: (path: string) => boolean;
   readonly wasm: WasmFiles;
   /** `/` で見せる頁。無ければ見せない。 */
   readonly page?: readonly PageFile[];
@@ -212,11 +214,16 @@ export class ModelServer {
   }
 
   async #createCore(): Promise<ServerCore<ModelServable>> {
-    const { options, storage, wasm, cpus } = this.#parts;
+    const { options, storage, wasm, cpus, isEmbedded = () => false } = this.#parts;
     const tags = options.savedModelTags.split(",").filter((tag) => tag !== "");
     const loader = {
       storage,
-      open: openSavedModel(this.#host, storage, { tags, backend: new Backend(wasm, withoutNewListeners) }),
+      open: openSavedModel(this.#host, storage, {
+        tags,
+        backend: new Backend(wasm, withoutNewListeners),
+        // 埋め込みのモデルは、実行ファイルの指紋の表で確かめてある。
+        requiresManifest: (directory) => options.requireModelManifest && !isEmbedded(directory),
+      }),
       coat: createModelBatching(this.#host, await this.#readBatching()),
       warmup: options.enableModelWarmup
         ? {

@@ -36,6 +36,7 @@ const arrows: Record<string, readonly string[]> = {
     "assets",
     "version",
     "embedded_storage",
+    "payload",
     "page_assets",
   ],
 };

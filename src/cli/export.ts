@@ -1,6 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { embeddedModel } from "../assets.ts";
+import { readPayload } from "../payload.ts";
 import { type Command, UsageError } from "./command.ts";
 import { parseFlags } from "./command_flags.ts";
 
@@ -23,11 +23,12 @@ export const exportCommand: Command = {
     const [directory, ...rest] = parseFlags({}, args).positionals;
     if (directory === undefined || rest.length > 0)
       throw new UsageError("export takes exactly one directory");
-    for (const [path, asset] of embeddedModel) {
+    const { model } = await readPayload();
+    for (const [path, bytes] of model) {
       const target = join(directory, path);
       try {
         await mkdir(dirname(target), { recursive: true });
-        await Bun.write(target, await Bun.file(asset).bytes());
+        await Bun.write(target, bytes);
       } catch (thrown) {
         console.error(`cannot write ${target}: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
         return 1;

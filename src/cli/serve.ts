@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { embeddedModel, wasmFiles } from "../assets.ts";
+import { wasmFiles } from "../assets.ts";
 import { systemClock } from "../base/clock.ts";
 import type { Host } from "../base/host.ts";
 import { createLogger, type LogFormat, type LogLevel } from "../base/log.ts";
@@ -9,7 +9,8 @@ import { StatusError } from "../base/status.ts";
 import { withEmbedded } from "../embedded_storage.ts";
 import { formatFlags, type ParsedOptions, parseOptions } from "../options.ts";
 import { pageFiles } from "../page_assets.ts";
-import { diskStorage, type Storage } from "../savedmodel/storage.ts";
+import { digestEmbeddedModel, type Payload, readPayload } from "../payload.ts";
+import { diskStorage } from "../savedmodel/storage.ts";
 import { ModelServer } from "../server.ts";
 import { COMMIT, VERSION } from "../version.ts";
 import { commands } from "./commands.ts";
@@ -33,12 +34,16 @@ function entrypointFlags(env: Readonly<Record<string, string | undefined>>): str
 }
 
 /** 埋め込みのモデルを使うのは、道を名指しされず、既定の場所にも何も無いときだけ。 */
-async function chooseStorage({ options, sources }: ParsedOptions): Promise<Storage> {
+function isEmbeddedServed({ options, sources }: ParsedOptions): boolean {
   const named = sources.has("model_base_path") || options.modelConfigFile !== "";
-  if (named || existsSync(options.modelBasePath)) return diskStorage;
-  const files = new Map<string, Uint8Array>();
-  for (const [path, asset] of embeddedModel) files.set(path, await Bun.file(asset).bytes());
-  return withEmbedded(diskStorage, options.modelBasePath, files);
+  return !named && !existsSync(options.modelBasePath);
+}
+
+async function printVersion(): Promise<void> {
+  const { version, sha256 } = await digestEmbeddedModel(await readPayload());
+  console.log(`TensorFlow ModelServer: iris-serving ${VERSION} (${COMMIT})`);
+  console.log(`TensorFlow Library: none (own SavedModel runtime, Bun ${Bun.version})`);
+  console.log(`Embedded model: iris version ${version}, SHA-256 ${sha256}`);
 }
 
 function announce(host: Host, { options, sources, warnings }: ParsedOptions, embedded: boolean): void {
@@ -74,10 +79,16 @@ export async function serve(argv: readonly string[], { entrypoint = false } = {}
     console.log(`${usage(commands.values())}\nFlags of the server:\n${formatFlags()}`);
     return 0;
   }
-  if (options.version) {
-    console.log(`TensorFlow ModelServer: iris-serving ${VERSION} (${COMMIT})`);
-    console.log(`TensorFlow Library: none (own SavedModel runtime, Bun ${Bun.version})`);
-    return 0;
+  let payload: Payload;
+  try {
+    if (options.version) {
+      await printVersion();
+      return 0;
+    }
+    payload = await readPayload();
+  } catch (thrown) {
+    console.error(`Failed to start server. Error: ${StatusError.from(thrown)}`);
+    return START_FAILED;
   }
   const format: LogFormat =
     options.logFormat === "auto"
@@ -93,15 +104,18 @@ export async function serve(argv: readonly string[], { entrypoint = false } = {}
   // 1 つの要求の後始末で漏れた例外に、ほかの要求を巻き込ませない。
   process.on("uncaughtException", (error) => host.log.error("uncaught exception", { error }));
   process.on("unhandledRejection", (error) => host.log.error("unhandled rejection", { error }));
-  const storage = await chooseStorage(parsed);
+  const embedded = isEmbeddedServed(parsed);
+  const mount = options.modelBasePath;
+  const storage = embedded ? withEmbedded(diskStorage, mount, payload.model) : diskStorage;
   const member = joinSupervisor();
-  if (member === undefined || member.index === 0) announce(host, parsed, storage !== diskStorage);
+  if (member === undefined || member.index === 0) announce(host, parsed, embedded);
   const cpus = availableParallelism();
   const processes = options.processes === 0 ? cpus : options.processes;
   if (processes > 1 && member === undefined) return await supervise(host, options, processes, args);
   const server = new ModelServer(host, {
     options,
     storage,
+    isEmbedded: (path) => embedded && path.startsWith(`${mount}/`),
     wasm: wasmFiles,
     page: pageFiles,
     cpus,

@@ -17,10 +17,28 @@ export async function digestDirectory(
   directory: string,
   signal: AbortSignal,
 ): Promise<string> {
+  const whole = new Bun.CryptoHasher("sha256");
+  for (const [path, digest] of await digestFiles(storage, directory, signal)) {
+    whole.update(`${digest}  ${path}\n`);
+  }
+  return whole.digest("hex");
+}
+
+/**
+ * ディレクトリの中のファイルごとの指紋。
+ *
+ * @returns パス → SHA-256(16 進)。パスのバイト順。
+ * @throws signal が立ったら、その理由。ほかは置き場所の失敗。
+ */
+export async function digestFiles(
+  storage: Storage,
+  directory: string,
+  signal: AbortSignal,
+): Promise<Map<string, string>> {
   const paths = (await listFiles(storage, directory, "")).sort((a, b) =>
     Buffer.compare(Buffer.from(a), Buffer.from(b)),
   );
-  const whole = new Bun.CryptoHasher("sha256");
+  const digests = new Map<string, string>();
   const buffer = new Uint8Array(CHUNK_BYTES);
   for (const path of paths) {
     await using file = await storage.open(`${directory}/${path}`);
@@ -31,9 +49,9 @@ export async function digestDirectory(
       await file.readInto(at, chunk);
       hasher.update(chunk);
     }
-    whole.update(`${hasher.digest("hex")}  ${path}\n`);
+    digests.set(path, hasher.digest("hex"));
   }
-  return whole.digest("hex");
+  return digests;
 }
 
 /** ディレクトリへのリンクはたどらない(`find` と同じ)。 */

@@ -31,6 +31,8 @@ export interface ModelServable {
   readonly id: ServableId;
   /** キー昇順。`__saved_model_init_op` のような内部のものも含む。 */
   readonly signatures: ReadonlyMap<string, Signature>;
+  /** 読み込んだ版のディレクトリの SHA-256(16 進)。 */
+  readonly sha256: string;
   /**
    * テンソル名の組に対する実行を準備する。同じ組には同じものを返す(初回だけ計画を立てる)。
    *

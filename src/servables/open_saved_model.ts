@@ -8,6 +8,7 @@ import type { Storage } from "../savedmodel/storage.ts";
 import type { DType } from "../tensor/dtype.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { digestDirectory } from "./content_digest.ts";
+import { checkManifest } from "./manifest.ts";
 import type { PreparedRun, RunContext } from "./model_servable.ts";
 import type { SavedModelLoaderOptions } from "./saved_model_loader.ts";
 import { yieldingStorage } from "./yielding_storage.ts";
@@ -17,6 +18,8 @@ export interface OpenOptions {
   readonly tags: readonly string[];
   /** 全モデルで共有する。要るモデルを初めて読むときに立ち上がる。 */
   readonly backend: Backend;
+  /** 添えられた指紋の表を確かめてから読む版か。無ければ確かめない。 */
+  readonly requiresManifest?: (directory: string) => boolean;
 }
 
 /**
@@ -28,11 +31,12 @@ export interface OpenOptions {
 export function openSavedModel(
   host: Host,
   disk: Storage,
-  { tags, backend }: OpenOptions,
+  { tags, backend, requiresManifest }: OpenOptions,
 ): SavedModelLoaderOptions["open"] {
   const yieldTurn = (): Promise<void> => new Promise((resolve) => host.clock.endOfTurn(resolve));
   const storage = yieldingStorage(disk, yieldTurn);
   return async (directory, signal) => {
+    if (requiresManifest?.(directory)) await checkManifest(storage, directory, signal);
     await using bundle = await readSavedModel(storage, directory, tags);
     const { metaGraph, signatures, assets, initOp, checkpoint } = bundle;
     await checkpoint?.checkRanges();

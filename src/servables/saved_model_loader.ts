@@ -86,6 +86,7 @@ export class SavedModelLoader implements Loader<ModelServable> {
     const servable: ModelServable = {
       id: this.#id,
       signatures: opened.signatures,
+      sha256: opened.sha256,
       prepare: batching.prepare,
     };
     await this.#plan(servable, signal);

@@ -55,6 +55,7 @@ type Run = (feeds: ReadonlyMap<string, Tensor>, context: RunContext) => Readonly
 export class FakeServable implements ModelServable {
   readonly id: ServableId;
   readonly signatures: ReadonlyMap<string, Signature>;
+  readonly sha256 = "0123456789abcdef".repeat(4);
   /** 走った回数。 */
   runs = 0;
   /** 真なら答えを Promise にする。 */

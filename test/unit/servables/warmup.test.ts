@@ -12,6 +12,7 @@ const path = "/m/1/assets.extra/tf_serving_warmup_requests";
 const servable: ModelServable = {
   id: { name: "m", version: 1n },
   signatures: new Map(),
+  sha256: "",
   prepare: () => {
     throw new Error("not used");
   },
