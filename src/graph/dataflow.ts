@@ -1,6 +1,6 @@
 import { invalidArgument } from "../base/status.ts";
 import { tensor } from "../tensor/tensor.ts";
-import { atNode, type ExecutionState, type Kernel } from "./execute.ts";
+import { atNode, type ExecutionState, type Kernel, wrongArity } from "./execute.ts";
 import { isTruthy } from "./ops/control.ts";
 import { toNumber } from "./ops/kernel_util.ts";
 import type { RunState, Subgraph } from "./ops/registry.ts";
@@ -111,12 +111,15 @@ export class DataflowExecutor implements Subgraph {
   /** fetch される線を出すノード。 */
   readonly #fetched = new Set<Unit>();
 
+  readonly #feedCount: number;
+
   constructor(
     order: readonly PlanNode[],
     kernels: ReadonlyMap<PlanNode, Kernel>,
     feeds: readonly PlanNode[],
     fetches: readonly Wire[],
   ) {
+    this.#feedCount = feeds.length;
     const units = new Map<PlanNode, Unit>();
     const active = order.filter((node) => node.constants === undefined);
     for (const feed of feeds) if (!active.includes(feed)) active.push(feed);
@@ -139,6 +142,7 @@ export class DataflowExecutor implements Subgraph {
 
   run(args: readonly Value[], run: RunState): readonly Value[] {
     const state = run as ExecutionState;
+    if (args.length !== this.#feedCount) throw wrongArity(this.#feedCount, args.length);
     const flow = new Flow(this.#initial, this.#enters, state);
     const results: Token[] = this.#fetches.map(({ constant }) => constant?.retain());
     const capture = ({ unit, iteration }: Ready, outputs: readonly Token[]): void => {

@@ -193,6 +193,11 @@ export function wrongArity(expected: number, given: number): StatusError {
   return invalidArgument(`The function takes ${expected} arguments but was given ${given}`);
 }
 
+/** 枝や本体の戻り値の数が、演算の出力より少ない。 */
+export function tooFewOutputs(expected: number, given: number): StatusError {
+  return invalidArgument(`The function returns ${given} values but ${expected} are used`);
+}
+
 /** 失敗にノードの名前を添える。 */
 export function atNode(thrown: unknown, name: string): unknown {
   if (!(thrown instanceof StatusError) || thrown.message.includes("[[{{node ")) return thrown;
@@ -221,6 +226,7 @@ export class LinearExecutor implements Subgraph {
         for (let i = 0; i < inputs.length; i++) values[i] = slots[inputs[i]!]!;
         const out = kernel.invoke(values, state);
         if (out instanceof Value) store(slots, outputs[0], out, state);
+        else if (out.length < outputs.length) throw tooFewOutputs(outputs.length, out.length);
         else for (let i = 0; i < out.length; i++) store(slots, outputs[i], out[i]!, state);
         for (let i = 0; i < frees.length; i++) {
           const slot = frees[i]!;

@@ -12,6 +12,9 @@ const MAX_CALL_DEPTH = 64;
 const FREE_FLAT_NODES = 200_000;
 const FLAT_NODES_PER_WRITTEN = 16;
 
+/** 引数 1 つが束ねる線の数の上限。 */
+const MAX_WIDTH = 2 ** 17;
+
 /** ノードの出力 1 本。 */
 export interface Endpoint {
   readonly node: FlatNode;
@@ -102,7 +105,10 @@ const callOps = new Set(["PartitionedCall", "StatefulPartitionedCall"]);
 /** 引数 1 つが占める幅。 */
 function widthOf(arg: ArgDef, attrs: NodeAttrs): number {
   if (arg.type.kind === "list") return attrs.wireTypes(arg.type.attr).length;
-  return arg.numberAttr === undefined ? 1 : attrs.int(arg.numberAttr);
+  if (arg.numberAttr === undefined) return 1;
+  const width = attrs.int(arg.numberAttr);
+  if (width >= 0 && width <= MAX_WIDTH) return width;
+  throw invalidArgument(`Attr '${arg.numberAttr}' has value ${width}, which is not in [0, ${MAX_WIDTH}]`);
 }
 
 /** 引数の列を 1 本ずつの型(ワイヤの番号)に展開する。 */

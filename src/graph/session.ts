@@ -32,6 +32,7 @@ import {
   reachableFrom,
   readKeyNames,
 } from "./restore.ts";
+import { checkSavedValues } from "./saved_values.ts";
 import { type EngineObject, Value } from "./value.ts";
 
 /** 1 つの版が持つ計画の数の上限。出力の選び方ごとに計画が増えるのを止める。 */
@@ -187,12 +188,14 @@ export class GraphSession {
    * 走れない signature があっても読み込みは成り立つ({@link describe} と {@link prepare} が理由を言う)。
    *
    * @throws INVALID_ARGUMENT 壊れたグラフ。
+   * @throws FAILED_PRECONDITION 値として成り立たない定数。
    * @throws UNIMPLEMENTED 初期化の演算にカーネルが無い。
    * @throws チェックポイントの読み取りの失敗。
    */
   static async load(source: GraphSource, options: GraphSessionOptions): Promise<GraphSession> {
     const graphDef = source.metaGraph.graphDef;
     if (graphDef === undefined) throw invalidArgument("The MetaGraph has no graph");
+    checkSavedValues(graphDef);
     const library = new FunctionLibrary(graphDef);
     const session = new GraphSession(source, options, flattenGraph(graphDef, library), library);
     try {

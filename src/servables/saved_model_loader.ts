@@ -1,5 +1,5 @@
 import type { Host } from "../base/host.ts";
-import { StatusError } from "../base/status.ts";
+import { Code, StatusError } from "../base/status.ts";
 import type { Batching, Prepare } from "../batching/batching_run.ts";
 import type { Loader } from "../core/loader.ts";
 import type { ServableId } from "../core/servable_id.ts";
@@ -29,6 +29,9 @@ export interface SavedModelLoaderOptions {
   /** 無ければ慣らし運転をしない。 */
   readonly warmup: WarmupOptions | undefined;
 }
+
+/** 初期化の演算を指す印。値を持たない。 */
+const INIT_SIGNATURE = "__saved_model_init_op";
 
 /**
  * 1 つの版の SavedModel を読み、計画を立て、慣らし運転をして、提供できる形にする。
@@ -103,7 +106,8 @@ export class SavedModelLoader implements Loader<ModelServable> {
 
   /**
    * signature ごとの計画を先に立て、最初の要求を遅らせない。実行できないものが混じっていても、
-   * ほかの signature は提供する。1 つも実行できなければ、読み込みの失敗とする。
+   * ほかの signature は提供する。未対応の演算は呼び出しが同じ文で断るだけで、読み込みは成り立つ。
+   * ほかの理由で 1 つも実行できなければ(壊れたグラフ)、読み込みの失敗とする。
    */
   async #plan({ signatures, prepare }: ModelServable, signal: AbortSignal): Promise<void> {
     let first: unknown;
@@ -114,14 +118,16 @@ export class SavedModelLoader implements Loader<ModelServable> {
       signal.throwIfAborted();
       const feeds = [...inputs.values()].map(({ name }) => name).sort();
       const fetches = [...outputs.values()].map(({ name }) => name);
-      // 出力の無いもの(初期化の印)は、要求からは呼べない。
-      if (fetches.length === 0) continue;
+      // 出力の無いものと初期化の印は、要求からは呼べない。
+      if (fetches.length === 0 || key === INIT_SIGNATURE) continue;
       try {
         prepare(feeds, fetches);
         usable = true;
       } catch (thrown) {
+        const error = StatusError.from(thrown);
+        if (error.code === Code.UNIMPLEMENTED) usable = true;
         first ??= thrown;
-        this.#host.log.warn(`Signature ${key} cannot be served: ${StatusError.from(thrown)}`);
+        this.#host.log.warn(`Signature ${key} cannot be served: ${error}`);
       }
     }
     if (!usable && first !== undefined) throw first;

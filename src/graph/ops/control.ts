@@ -57,11 +57,12 @@ const whileOp = (node: OpNode): RawKernel => {
   const body = node.subgraph("body");
   const proceeds = (vars: readonly Value[], run: RunState): boolean => {
     const [value] = condition.run(vars, run);
-    value!.retain();
+    if (value === undefined) throw invalidArgument("The condition of a loop must return one value");
+    value.retain();
     try {
-      return isTruthy(value!.tensor(run.device));
+      return isTruthy(value.tensor(run.device));
     } finally {
-      value!.drop(run.device);
+      value.drop(run.device);
     }
   };
   return (inputs, run) => {

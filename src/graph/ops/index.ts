@@ -26,6 +26,7 @@ import { poolOps } from "./pool.ts";
 import { quantizeOps } from "./quantize.ts";
 import { raggedOps } from "./ragged.ts";
 import { randomOps } from "./random.ts";
+import { readFileOps } from "./read_file.ts";
 import { reduceOps } from "./reduce.ts";
 import { regexOps } from "./regex.ts";
 import type { OpRow } from "./registry.ts";
@@ -94,6 +95,7 @@ const families: readonly (readonly OpRow[])[] = [
   sparseOps,
   sparseCrossOps,
   raggedOps,
+  readFileOps,
   imageCodecOps,
   unicodeScriptOps,
   setOps,

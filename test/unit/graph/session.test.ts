@@ -407,6 +407,59 @@ describe("a session", () => {
     expect(failureOf(() => session.prepare(["x:0"], ["y:0"])).code).toBe(Code.FAILED_PRECONDITION);
   });
 
+  test("refuses constants without a value or a size, even where nothing reads them", async () => {
+    const bare = node("bare", "Const", [], { dtype: T });
+    await expect(open(graph([bare]))).rejects.toThrow(
+      'Saved model contains node "bare" which is a constant tensor but no value has been provided',
+    );
+    const sized = constant("sized", floats([1], 1));
+    const value = sized.attr["value"]!.value;
+    if (value.case === "tensor") value.value.tensorShape!.dim[0]!.size = -1n;
+    const body = fn("f", { inputs: {}, outputs: {}, nodes: [sized] });
+    await expect(open(graph([], [body]))).rejects.toThrow(
+      'Saved model contains node "sized" (op "Const") which initializes from a tensor with -1 elements',
+    );
+  });
+
+  test("says why a tensor cannot be fetched", async () => {
+    const session = await open(graph([constant("c", floats([1], 1)), node("n", "NoOp")]));
+    expect(() => session.prepare([], ["n:0"])).toThrow(
+      "Tried to fetch data for 'n:0', which produces no output.",
+    );
+    expect(() => session.prepare([], ["c:1"])).toThrow(
+      "FetchOutputs c:1: output index too large, must be < 1",
+    );
+    session.dispose();
+  });
+
+  test("refuses edges of the wrong type and widths beyond reason", async () => {
+    const wrong = graph([constant("c", ints([1], 1)), node("y", "Relu", ["c"], { T })]);
+    const typed = await open(wrong);
+    expect(() => typed.prepare([], ["y:0"])).toThrow(
+      "Input 0 of node y was passed int32 from c:0 incompatible with expected float.",
+    );
+    typed.dispose();
+    const wide = graph([
+      constant("c", floats([1], 1)),
+      node("y", "Pack", ["c"], { T, N: attr.int(2 ** 31 - 1) }),
+    ]);
+    const widened = await open(wide);
+    expect(() => widened.prepare([], ["y:0"])).toThrow(
+      "Attr 'N' has value 2147483647, which is not in [0, 131072]",
+    );
+    widened.dispose();
+  });
+
+  test("reads its assets, and nothing else", async () => {
+    const read = graph([placeholder("x", attr.type("DT_STRING")), node("y", "ReadFile", ["x"])]);
+    const assetFiles = new Map([["/m/assets/a.txt", new TextEncoder().encode("inside")]]);
+    const session = await open(read, { assetFiles, signatures: [signature("s", ["x:0"], ["y:0"])] });
+    const run = (path: string) => session.prepare(["x:0"], ["y:0"]).run([texts([], path)])[0]!;
+    expect(run("/m/assets/a.txt")).toEqual(texts([], "inside"));
+    expect(() => run("/etc/passwd")).toThrow("Only the assets of the model can be read");
+    session.dispose();
+  });
+
   test("without a graph is refused", async () => {
     await expect(open(graph([]), { metaGraph: create(MetaGraphDefSchema) })).rejects.toThrow(
       "The MetaGraph has no graph",

@@ -35,6 +35,7 @@ function setUp(
           prepare: (feeds, fetches) => {
             events.push(`prepare ${feeds} → ${fetches}`);
             if (fetches.includes("bad:0")) throw unimplemented("No kernel for op Foo (node foo)");
+            if (fetches.includes("broken:0")) throw invalidArgument("Node 'foo' is part of a cycle");
             return new FakeRun();
           },
           dispose: () => void events.push("dispose"),
@@ -85,9 +86,24 @@ describe("load()", () => {
     );
   });
 
-  test("fails when it can serve none, and gives everything back", async () => {
-    const { events, load } = setUp([signature("a", ["bad:0"])]);
-    expect(await load()).toBe("UNIMPLEMENTED: No kernel for op Foo (node foo)");
+  test("loads even when every signature needs an op without a kernel", async () => {
+    const { load } = setUp([signature("a", ["bad:0"])]);
+    expect(await load()).toBe("m/1 a");
+  });
+
+  test("does not plan the mark of the initialisation", async () => {
+    const { host, load, events } = setUp([
+      signature("__saved_model_init_op", ["NoOp"]),
+      signature("b", ["y:0"]),
+    ]);
+    expect(await load()).toBe("m/1 __saved_model_init_op,b");
+    expect(events.filter((event) => event.startsWith("prepare"))).toEqual(["prepare x:0 → y:0"]);
+    expect(host.lines.filter((line) => line.startsWith("W"))).toEqual([]);
+  });
+
+  test("fails when its graph is broken for every signature, and gives everything back", async () => {
+    const { events, load } = setUp([signature("a", ["broken:0"])]);
+    expect(await load()).toBe("INVALID_ARGUMENT: Node 'foo' is part of a cycle");
     expect(events.slice(-2)).toEqual(["close", "dispose"]);
   });
 
