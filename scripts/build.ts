@@ -1,5 +1,5 @@
 // 1 つの実行ファイルにまとめる。
-//   bun scripts/build.ts [--target=bun-linux-x64] [--outfile=iris-serving]
+//   bun scripts/build.ts [--target=bun-linux-x64] [--runtime=その宛先の Bun] [--outfile=iris-serving]
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { digestAssets } from "../src/payload.ts";
@@ -8,6 +8,7 @@ import { bun, fail, root } from "./steps.ts";
 const { values } = parseArgs({
   options: {
     target: { type: "string" },
+    runtime: { type: "string" },
     outfile: { type: "string", default: join(root, "iris-serving") },
   },
 });
@@ -40,6 +41,7 @@ const build = Bun.spawnSync(
     // 運ぶものの指紋。起動のたびに、改竄されていないことを確かめる。
     `--define=BUILD_PAYLOAD=${JSON.stringify(JSON.stringify(await digestAssets()))}`,
     ...(values.target === undefined ? [] : [`--target=${values.target}`]),
+    ...(values.runtime === undefined ? [] : [`--compile-executable-path=${values.runtime}`]),
     `--outfile=${values.outfile}`,
     join(root, "src", "main.ts"),
   ],
