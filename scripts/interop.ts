@@ -179,6 +179,8 @@ const checks: Record<string, () => Promise<Outcome | undefined>> = {
   "attacks on both doors": () => run([bun, "scripts/fuzz/doors.ts", `--binary=${binary}`]),
   h2spec: () => run([bun, join(here, "h2spec.ts"), binary]),
   "damaged executables": () => run([bun, join(here, "damaged_binary.ts"), binary]),
+  "deploy files": () => run([bun, join(here, "deploy.ts"), join(cache, "deploy")]),
+  "rolling restart behind proxies": () => run([bun, join(here, "rolling_restart.ts"), binary]),
   "container image": () => run(["bash", join(here, "image.sh"), join(cache, "image")]),
 };
 
