@@ -4,6 +4,13 @@
 import { mkdirSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
+import {
+  createTransports,
+  type Transport,
+  writeConnection,
+  writeModelConfig,
+  writeTable,
+} from "./interop_transports.ts";
 import { cache, python } from "./python.ts";
 import { bun, root } from "./steps.ts";
 
@@ -122,12 +129,146 @@ async function serve(args: readonly string[] = []): Promise<Running> {
   };
 }
 
-async function withServer(body: (server: Running) => Promise<Outcome>): Promise<Outcome> {
-  const server = await serve();
+async function withServer(
+  body: (server: Running) => Promise<Outcome>,
+  args: readonly string[] = [],
+): Promise<Outcome> {
+  const server = await serve(args);
   const outcome = await body(server).catch((error) => ({ exitCode: 1, output: String(error) }));
   const exitCode = await server.stop();
   if (exitCode === 0) return outcome;
   return { exitCode, output: `${outcome.output}\nthe server exited with ${exitCode} on SIGTERM` };
+}
+
+/** 数の付いた出力を 1 つにまとめる。 */
+function sum(outcomes: readonly Outcome[]): Outcome {
+  let [ok, bad] = [0, 0];
+  for (const { output, exitCode } of outcomes) {
+    const [, passes, failures] = [...output.matchAll(/(\d+) passed, (\d+) failed/g)].at(-1) ?? [];
+    ok += Number(passes ?? 0);
+    bad += Number(failures ?? 0);
+    if (passes === undefined || (exitCode !== 0 && failures === "0")) bad++;
+  }
+  const output = outcomes.map((outcome) => outcome.output.replace(/^ok .*\n/gm, "")).join("\n");
+  return { exitCode: bad === 0 ? 0 : 1, output: `${output}\n${ok} passed, ${bad} failed` };
+}
+
+const transports = ((made?: Promise<readonly Transport[]>) => () => {
+  made ??= createTransports();
+  return made;
+})();
+
+/** 呼び出しの表を、1 つの客で、すべての運び方の上で行う。 */
+async function runTable(client: readonly string[]): Promise<Outcome> {
+  const outputs = join(cache, "outputs.json");
+  const models = writeModelConfig();
+  await must([bun, "scripts/reference_outputs.ts", outputs]);
+  const table = writeTable(outputs);
+  const outcomes: Outcome[] = [];
+  for (const transport of await transports()) {
+    const outcome = await withServer(
+      ({ grpc }) => run([...client, table, writeConnection(transport, grpc)]),
+      [...transport.flags, `--model_config_file=${models}`, "--allow_version_labels_for_unavailable_models"],
+    );
+    outcomes.push({ ...outcome, output: `${transport.name}:\n${outcome.output}` });
+  }
+  return sum(outcomes);
+}
+
+/** 版を固定した Go の道具。無ければ入れる。 */
+async function goTool(module: string, version: string): Promise<string> {
+  const bin = join(cache, "bin", version);
+  const path = join(bin, module.slice(module.lastIndexOf("/") + 1));
+  if (!(await Bun.file(path).exists())) {
+    mkdirSync(bin, { recursive: true });
+    await must(["go", "install", `${module}@${version}`], { GOBIN: bin });
+  }
+  return path;
+}
+
+/** 見たいものが出力にあるか、終了コードが期待どおりかを 1 件と数える。 */
+async function expectRun(
+  command: readonly string[],
+  { exitCode = 0, words = [] }: { exitCode?: number; words?: readonly string[] },
+): Promise<Outcome> {
+  const outcome = await run(command);
+  const missing = words.filter((word) => !outcome.output.includes(word));
+  const ok = outcome.exitCode === exitCode && missing.length === 0;
+  const complaint = `${command.join(" ")} exited with ${outcome.exitCode}, without ${JSON.stringify(missing)}:\n`;
+  return {
+    exitCode: ok ? 0 : 1,
+    output: ok ? "1 passed, 0 failed" : `${complaint}${outcome.output}\n0 passed, 1 failed`,
+  };
+}
+
+const FLOWER = JSON.stringify({
+  model_spec: { name: "iris" },
+  inputs: {
+    input: {
+      dtype: "DT_FLOAT",
+      tensor_shape: { dim: [{ size: 1 }, { size: 4 }] },
+      float_val: [5.1, 3.5, 1.4, 0.2],
+    },
+  },
+});
+
+async function runGrpcurl(): Promise<Outcome> {
+  const tool = await goTool("github.com/fullstorydev/grpcurl/cmd/grpcurl", "v1.9.4");
+  const service = "tensorflow.serving.PredictionService";
+  const outcomes: Outcome[] = [];
+  for (const transport of await transports()) {
+    const { flags, trust, socket } = transport;
+    const outcome = await withServer(async ({ grpc }) => {
+      const security = [
+        ...(trust.roots === undefined ? ["-plaintext"] : ["-cacert", trust.roots]),
+        ...(trust.cert === undefined ? [] : ["-cert", trust.cert, "-key", trust.key!]),
+      ];
+      const target = socket === undefined ? [grpc] : ["-unix", socket];
+      const expectTool = (before: readonly string[], after: readonly string[], words: readonly string[]) =>
+        expectRun([tool, ...security, ...before, ...target, ...after], { words });
+      return sum([
+        await expectTool(
+          [],
+          ["list"],
+          [service, "tensorflow.serving.ModelService", "grpc.health.v1.Health", "grpc.reflection.v1."],
+        ),
+        await expectTool([], ["describe", service], ["rpc Predict ( .tensorflow.serving.PredictRequest )"]),
+        await expectTool(
+          [],
+          ["describe", "tensorflow.serving.PredictRequest"],
+          ["map<string, .tensorflow.TensorProto> inputs = 2;"],
+        ),
+        await expectTool(["-d", FLOWER], [`${service}/Predict`], ['"floatVal"', '"serving_default"']),
+      ]);
+    }, flags);
+    outcomes.push(outcome);
+  }
+  return sum(outcomes);
+}
+
+async function runHealthProbe(): Promise<Outcome> {
+  const tool = await goTool("github.com/grpc-ecosystem/grpc-health-probe", "v0.4.61");
+  const outcomes: Outcome[] = [];
+  for (const { flags, trust, socket } of await transports()) {
+    const outcome = await withServer(async ({ grpc }) => {
+      const common = [
+        tool,
+        `-addr=${socket === undefined ? grpc : `unix:${socket}`}`,
+        ...(trust.roots === undefined ? [] : ["-tls", `-tls-ca-cert=${trust.roots}`]),
+        ...(trust.cert === undefined
+          ? []
+          : [`-tls-client-cert=${trust.cert}`, `-tls-client-key=${trust.key}`]),
+      ];
+      return sum([
+        await expectRun(common, { words: ["status: SERVING"] }),
+        await expectRun([...common, "-service=PredictionService"], { words: ["status: SERVING"] }),
+        // 道具の「呼び出しの失敗」の終了コード。
+        await expectRun([...common, "-service=nope"], { exitCode: 3, words: ["service name unknown"] }),
+      ]);
+    }, flags);
+    outcomes.push(outcome);
+  }
+  return sum(outcomes);
 }
 
 const checks: Record<string, () => Promise<Outcome | undefined>> = {
@@ -164,6 +305,15 @@ const checks: Record<string, () => Promise<Outcome | undefined>> = {
       run([await python("newest"), join(here, "python_client.py"), grpc, rest]),
     ),
   "several processes": () => run([bun, join(here, "processes.ts"), binary]),
+  "clients: Python": async () => runTable([await python("newest"), join(here, "calls.py")]),
+  "clients: Go": async () => {
+    const client = join(cache, "bin", "calls");
+    await must(["go", "build", "-o", client, "."], {}, join(here, "go"));
+    return runTable([client]);
+  },
+  "clients: TypeScript": () => runTable([bun, join(here, "calls.ts")]),
+  grpcurl: runGrpcurl,
+  grpc_health_probe: runHealthProbe,
   "example: Python": () =>
     withServer(async ({ grpc }) =>
       run([await python("newest"), "examples/python/predict.py"], { SERVER: grpc }),
@@ -178,6 +328,7 @@ const checks: Record<string, () => Promise<Outcome | undefined>> = {
     ),
   "attacks on both doors": () => run([bun, "scripts/fuzz/doors.ts", `--binary=${binary}`]),
   h2spec: () => run([bun, join(here, "h2spec.ts"), binary]),
+  "lifecycle under faults": () => run([bun, join(here, "lifecycle_faults.ts"), binary]),
   "damaged executables": () => run([bun, join(here, "damaged_binary.ts"), binary]),
   "deploy files": () => run([bun, join(here, "deploy.ts"), join(cache, "deploy")]),
   "rolling restart behind proxies": () => run([bun, join(here, "rolling_restart.ts"), binary]),

@@ -10,6 +10,7 @@ export interface Identity {
 export async function createAuthority(name: string): Promise<Identity> {
   const { cert, private: key } = await generate([{ name: "commonName", value: name }], {
     keyType: "ec",
+    algorithm: "sha256",
     extensions: [
       { name: "basicConstraints", cA: true, critical: true },
       { name: "keyUsage", keyCertSign: true, critical: true },
@@ -22,6 +23,7 @@ export async function createAuthority(name: string): Promise<Identity> {
 export async function issue(authority: Identity, name: string): Promise<Identity> {
   const { cert, private: key } = await generate([{ name: "commonName", value: name }], {
     keyType: "ec",
+    algorithm: "sha256",
     ca: { cert: authority.cert, key: authority.key },
     extensions: [
       { name: "basicConstraints", cA: false, critical: true },
