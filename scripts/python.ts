@@ -7,12 +7,12 @@ import { root } from "./steps.ts";
 export const cache = join(root, ".cache", "interop");
 
 /**
- * requirements-{name}.txt だけを入れた仮想環境の python。中身が変わったときだけ作り直す。
+ * `folder` の requirements-{name}.txt だけを入れた仮想環境の python。中身が変わったときだけ作り直す。
  *
  * @throws pip などが失敗したとき。
  */
-export async function python(name: string): Promise<string> {
-  const requirements = join(root, "test", "interop", `requirements-${name}.txt`);
+export async function python(name: string, folder = join(root, "test", "interop")): Promise<string> {
+  const requirements = join(folder, `requirements-${name}.txt`);
   const home = join(cache, `venv-${name}`);
   const wanted = readFileSync(requirements, "utf8");
   const stamp = join(home, "requirements.txt");
