@@ -13,16 +13,19 @@ function format(value: number): string {
   return value >= 100 ? value.toFixed(0) : value.toFixed(value >= 10 ? 1 : 2);
 }
 
-const formatSpread = ({ median, min, max }: Spread): string =>
-  min === max ? format(median) : `${format(median)} (${format(min)}–${format(max)})`;
+function formatSpread(spread: Spread | undefined, unit = ""): string {
+  if (spread === undefined) return "—";
+  const { median, min, max } = spread;
+  return `${format(median)}${min === max ? "" : ` (${format(min)}–${format(max)})`} ${unit}`.trim();
+}
 
 function table(rows: readonly Row[]): string {
   const lines = rows.map(({ figure, unit, ours, theirs, result, goal, met, note }) =>
     [
       "",
       note === undefined ? figure : `${figure} (${note})`,
-      `${formatSpread(ours)} ${unit}`,
-      theirs === undefined ? "—" : `${formatSpread(theirs)} ${unit}`,
+      formatSpread(ours, unit),
+      formatSpread(theirs, unit),
       theirs === undefined ? "—" : formatSpread(result),
       goal,
       met ? "yes" : "**no**",
@@ -40,7 +43,9 @@ function table(rows: readonly Row[]): string {
 
 /** 比の図。1 本が 1 行で、縦の線が「同じ」。明るい頁でも暗い頁でも読める色だけを使う。 */
 function chart(rows: readonly Row[]): string {
-  const shown = rows.filter(({ theirs }) => theirs !== undefined);
+  const shown = rows.flatMap((row) =>
+    row.theirs === undefined || row.result === undefined ? [] : [{ ...row, result: row.result }],
+  );
   const [left, width, step] = [430, 300, 26];
   const most = 4;
   const x = (ratio: number): number => left + (Math.min(ratio, most) / most) * width;

@@ -28,10 +28,11 @@ export interface Row {
   readonly figure: string;
   readonly goal: string;
   readonly unit: string;
-  readonly ours: Spread;
+  /** 測れなかった行には無い。 */
+  readonly ours?: Spread;
   readonly theirs?: Spread;
   /** 目標と比べる値。 */
-  readonly result: Spread;
+  readonly result?: Spread;
   readonly met: boolean;
   readonly note?: string;
 }
