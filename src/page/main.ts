@@ -1,1 +1,24 @@
-document.body.textContent = "iris-serving";
+import type { Model } from "./api.ts";
+import { CallPanel } from "./call_panel.ts";
+import { offerIris } from "./iris_panel.ts";
+import { ModelsPanel } from "./models_panel.ts";
+import { startSettings } from "./settings.ts";
+import { TrafficPanel } from "./traffic_panel.ts";
+
+const fact = (name: string): string =>
+  document.querySelector<HTMLMetaElement>(`meta[name="${name}"]`)?.content ?? "";
+
+startSettings();
+const call = new CallPanel({ port: Number(fact("grpc-port")), tls: fact("grpc-tls") === "true" }, (model) =>
+  models.setCurrent(model),
+);
+const showModels = (list: readonly Model[]): void => {
+  call.setModels(list);
+  void offerIris(list);
+};
+const models = new ModelsPanel(showModels, (model) => {
+  call.pick(model);
+  document.getElementById("call")?.scrollIntoView();
+  document.getElementById("pick-signature")?.focus({ preventScroll: true });
+});
+new TrafficPanel();
