@@ -396,15 +396,15 @@ export class ModelServer {
             }),
           }
         : {}),
-      ...(prometheus?.enable === true
-        ? {
+      ...(prometheus?.enable === false
+        ? {}
+        : {
             metrics: {
-              path: prometheus.path === "" ? "/monitoring/prometheus/metrics" : prometheus.path,
+              paths: [prometheus?.path || "/monitoring/prometheus/metrics", "/metrics"],
               print: async () =>
                 formatPrometheusPage((await member?.link.metrics()) ?? this.#host.metrics.snapshot()),
             },
-          }
-        : {}),
+          }),
     });
     this.#followTls("the REST certificate", tls, readTls, (next) => door.replaceCertificate(next));
     return door;

@@ -20,7 +20,7 @@ const arrows: Record<string, readonly string[]> = {
   grpc: ["service", "core", "servables/model_servable", "tensor", "base", "gen"],
   processes: ["service/fleet", "core", "sources/model_config", "base"],
   client: ["tensor", "base", "gen"],
-  page: [],
+  page: ["../model/iris.csv"],
   cli: [
     "client",
     "savedmodel",

@@ -10,6 +10,7 @@ import { urlOf } from "./snippets.ts";
 /** これより長い応答は、頁を重くしないよう先頭だけを見せる。 */
 const MAX_SHOWN = 20_000;
 const LATEST = "";
+const DEFAULT = "serving_default";
 
 function tensorRows(tensors: readonly TensorSpec[]): HTMLElement[] {
   if (tensors.length === 0) return [el("tr", {}, el("td", { colspan: "3" }, t("none")))];
@@ -33,6 +34,8 @@ export class CallPanel {
   #signatures: readonly SignatureSpec[] = [];
   /** 見本を入れたときの文面。違えば利用者が書き換えている。 */
   #sample = "";
+  /** モデル → 既定のシグネチャの見本。頁の別の所から勧められたもの。 */
+  readonly #suggestions = new Map<string, string>();
   #problem = "";
   #answer: Answer | undefined;
   #tries = 1;
@@ -89,6 +92,13 @@ export class CallPanel {
     void this.#load();
   }
 
+  /** 既定のシグネチャの見本を決める。手を入れていない見本はその場で入れ替わる。 */
+  suggest(model: string, body: object): void {
+    this.#suggestions.set(model, formatJson(body));
+    const isUntouched = this.#answer === undefined && this.#editor.value === this.#sample;
+    if (model === this.#model.value && this.#current()?.key === DEFAULT && isUntouched) this.#restore();
+  }
+
   #current(): SignatureSpec | undefined {
     return this.#signatures.find(({ key }) => key === this.#signature.value);
   }
@@ -128,12 +138,16 @@ export class CallPanel {
 
   #restore(): void {
     const signature = this.#current();
-    this.#sample =
-      signature === undefined ? "" : formatJson(buildSample(signature, firstGuess(signature)).body);
+    this.#sample = signature === undefined ? "" : this.#sampleOf(signature);
     this.#editor.value = this.#sample;
     this.#answer = undefined;
     this.#tries = 1;
     this.#render();
+  }
+
+  #sampleOf(signature: SignatureSpec): string {
+    const suggested = signature.key === DEFAULT ? this.#suggestions.get(this.#model.value) : undefined;
+    return suggested ?? formatJson(buildSample(signature, firstGuess(signature)).body);
   }
 
   /** 手を入れていない見本なら、断られても受け取られるものを探す。 */
@@ -146,7 +160,10 @@ export class CallPanel {
     this.#send.disabled = true;
     this.#send.textContent = t("sending");
     let answer: Answer;
-    if (this.#editor.value === this.#sample && this.#answer === undefined) {
+    const isGenerated =
+      this.#sample === formatJson(buildSample(signature, firstGuess(signature)).body) &&
+      this.#editor.value === this.#sample;
+    if (isGenerated) {
       const found = await searchSample(signature, ({ verb, body }) =>
         post(model, version, verb, JSON.stringify(body)),
       );

@@ -9,7 +9,7 @@ export interface ProbabilityGrid {
 export type Color = readonly [red: number, green: number, blue: number];
 
 /** 領域の名札を置く所。格子の座標(0 から 1)。 */
-export interface RegionCenter {
+export interface LabelPlace {
   readonly species: number;
   readonly x: number;
   readonly y: number;
@@ -65,20 +65,39 @@ export function paintRegions(
   return pixels;
 }
 
-/** 領域のまん中。小さな領域(全体の 4 % 未満)には名札を置かない。 */
-export function regionCenters({ columns, rows, classes, values }: ProbabilityGrid): RegionCenter[] {
-  const sums = Array.from({ length: classes }, () => ({ count: 0, x: 0, y: 0 }));
-  for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++) {
-      const at = (row * columns + column) * classes;
-      const own = values.slice(at, at + classes);
-      const sum = sums[own.indexOf(Math.max(...own))]!;
-      sum.count++;
-      sum.x += column / (columns - 1);
-      sum.y += row / (rows - 1);
+/** 名札の半分の幅と高さ。格子の座標で。 */
+const LABEL = { width: 0.12, height: 0.04 };
+
+/**
+ * 名札を置く所。名札が領域に収まる点のうち、`avoid` の点と端からいちばん遠いもの。収まらない領域には置かない。
+ *
+ * @param avoid 隠したくない点。座標は 0 から 1。
+ */
+export function labelPlaces(
+  { columns, rows, classes, values }: ProbabilityGrid,
+  avoid: readonly (readonly [x: number, y: number])[],
+): LabelPlace[] {
+  const winners = Array.from({ length: columns * rows }, (_, cell) => {
+    const own = values.slice(cell * classes, (cell + 1) * classes);
+    return own.indexOf(Math.max(...own));
+  });
+  const dx = Math.ceil(LABEL.width * columns);
+  const dy = Math.ceil(LABEL.height * rows);
+  const best = new Map<number, LabelPlace & { readonly room: number }>();
+  for (let row = dy; row < rows - dy; row++) {
+    for (let column = dx; column < columns - dx; column++) {
+      const species = winners[row * columns + column]!;
+      const fits = [-dy, 0, dy].every((r) =>
+        [-dx, 0, dx].every((c) => winners[(row + r) * columns + column + c] === species),
+      );
+      if (!fits) continue;
+      const x = column / (columns - 1);
+      const y = row / (rows - 1);
+      // 名札は横に長いので、横の隔たりは割り引いて測る。
+      const distances = avoid.map(([px, py]) => Math.hypot((px - x) / 2.5, py - y));
+      const room = Math.min(x / 2.5, (1 - x) / 2.5, y, 1 - y, ...distances);
+      if (room > (best.get(species)?.room ?? 0)) best.set(species, { species, x, y, room });
     }
   }
-  return sums.flatMap(({ count, x, y }, species) =>
-    count < columns * rows * 0.04 ? [] : [{ species, x: x / count, y: y / count }],
-  );
+  return [...best.values()].map(({ species, x, y }) => ({ species, x, y }));
 }

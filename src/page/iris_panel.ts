@@ -38,8 +38,12 @@ interface Bar {
   readonly name: HTMLElement;
 }
 
+/** つまみの花が変わったときに呼ばれる。 */
+type OnFlower = (model: string, sizes: readonly number[]) => void;
+
 class IrisPanel {
   readonly #model: string;
+  readonly #onFlower: OnFlower;
   readonly #sliders: HTMLInputElement[] = [];
   readonly #sizes: HTMLOutputElement[] = [];
   readonly #labels: HTMLElement[] = [];
@@ -52,8 +56,9 @@ class IrisPanel {
   #probabilities: readonly number[] = [];
   #sepal = "";
 
-  constructor(model: string) {
+  constructor(model: string, onFlower: OnFlower) {
     this.#model = model;
+    this.#onFlower = onFlower;
     const start = typicalFlower("versicolor");
     featureNames.forEach((name, i) => {
       const { min, max } = ranges[i]!;
@@ -97,7 +102,7 @@ class IrisPanel {
   }
 
   #flower(): number[] {
-    return this.#sliders.map(({ value }) => Number(value));
+    return this.#sliders.map(({ value }) => Number(Number(value).toFixed(1)));
   }
 
   #set(sizes: readonly number[]): void {
@@ -110,6 +115,7 @@ class IrisPanel {
   #changed(): void {
     const flower = this.#flower();
     this.#showSizes(flower);
+    this.#onFlower(this.#model, flower);
     this.#points.run(async () => {
       const [probabilities] = await this.#predict([flower]);
       if (probabilities !== undefined) this.#show(probabilities);
@@ -179,10 +185,10 @@ class IrisPanel {
 let isShown = false;
 
 /** アヤメのモデルがあれば、その区画を出す。モデルが読めるまで何度でも呼んでよい。 */
-export async function offerIris(models: readonly Model[]): Promise<void> {
+export async function offerIris(models: readonly Model[], onFlower: OnFlower): Promise<void> {
   if (isShown) return;
   const name = await findIris(models);
   if (name === undefined || isShown) return;
   isShown = true;
-  new IrisPanel(name);
+  new IrisPanel(name, onFlower);
 }

@@ -14,7 +14,7 @@ const call = new CallPanel({ port: Number(fact("grpc-port")), tls: fact("grpc-tl
 );
 const showModels = (list: readonly Model[]): void => {
   call.setModels(list);
-  void offerIris(list);
+  void offerIris(list, (model, sizes) => call.suggest(model, { instances: [sizes] }));
 };
 const models = new ModelsPanel(showModels, (model) => {
   call.pick(model);

@@ -1,9 +1,9 @@
 import {
   type Color,
+  type LabelPlace,
+  labelPlaces,
   type ProbabilityGrid,
   paintRegions,
-  type RegionCenter,
-  regionCenters,
 } from "./decision_map.ts";
 import { byId, svg } from "./dom.ts";
 import { flowers, ranges, speciesNames } from "./iris_data.ts";
@@ -23,6 +23,15 @@ const toX = (length: number): number =>
   VIEW.left + ((length - xRange.min) / (xRange.max - xRange.min)) * (VIEW.right - VIEW.left);
 const toY = (width: number): number =>
   VIEW.bottom - ((width - yRange.min) / (yRange.max - yRange.min)) * (VIEW.bottom - VIEW.top);
+
+/** データの花の、平面での座標。0 から 1。 */
+const dots = flowers.map(
+  ({ sizes }) =>
+    [
+      (sizes[LENGTH] - xRange.min) / (xRange.max - xRange.min),
+      (sizes[WIDTH] - yRange.min) / (yRange.max - yRange.min),
+    ] as const,
+);
 
 /** 格子の点ごとの花。がく片は `sepal` のまま、花弁だけを動かす。 */
 export function gridFlowers(sepal: readonly number[]): number[][] {
@@ -61,9 +70,9 @@ export class PetalPlane {
 
   /** @param onMove 花が引かれた先(花弁の長さと幅、データの範囲の中)。 */
   constructor(onMove: (length: number, width: number) => void) {
-    const dots = svg("g", { "aria-hidden": "true" });
+    const marks = svg("g", { "aria-hidden": "true" });
     for (const { sizes, species } of flowers) {
-      dots.append(
+      marks.append(
         svg("circle", {
           class: `flower ${species}`,
           cx: toX(sizes[LENGTH]).toFixed(1),
@@ -72,7 +81,7 @@ export class PetalPlane {
         }),
       );
     }
-    this.#svg.append(this.#axes, dots, this.#labels, this.#marker);
+    this.#svg.append(this.#axes, marks, this.#labels, this.#marker);
     const move = (event: PointerEvent): void => {
       const box = this.#svg.getBoundingClientRect();
       const x = ((event.clientX - box.left) / box.width) * 440;
@@ -123,7 +132,7 @@ export class PetalPlane {
     const colors = speciesNames.map((name) => colorOf(name, "--own"));
     const pixels = paintRegions(this.#grid, width, height, colors, colorOf("", "--surface"));
     context.putImageData(new ImageData(pixels, width, height), 0, 0);
-    const label = ({ species, x, y }: RegionCenter): SVGElement =>
+    const label = ({ species, x, y }: LabelPlace): SVGElement =>
       svg(
         "text",
         {
@@ -133,7 +142,7 @@ export class PetalPlane {
         },
         t(speciesNames[species]!),
       );
-    this.#labels.replaceChildren(...regionCenters(this.#grid).map(label));
+    this.#labels.replaceChildren(...labelPlaces(this.#grid, dots).map(label));
   }
 
   #mark(): void {

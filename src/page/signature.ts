@@ -71,9 +71,3 @@ export function readSignatures({ metadata }: MetadataJson): SignatureSpec[] {
     })
     .sort((a, b) => (order(a.key) < order(b.key) ? -1 : 1));
 }
-
-/** `float[?, 4]` の形。 */
-export function formatTensor({ dtype, shape }: TensorSpec): string {
-  if (shape === undefined) return `${dtype}[…]`;
-  return shape.length === 0 ? dtype : `${dtype}[${shape.map((size) => (size < 0 ? "?" : size)).join(", ")}]`;
-}

@@ -14,7 +14,7 @@ import { type StaticPage, StaticPages } from "./static_page.ts";
 
 export interface MetricsPage {
   /** `/monitoring/prometheus/metrics` など。 */
-  readonly path: string;
+  readonly paths: readonly string[];
   /** Prometheus の文面。 */
   readonly print: () => string | Promise<string>;
 }
@@ -237,7 +237,8 @@ export class RestDoor implements Door {
     }
     if (!methods.has(method)) return errorPage(501);
     const target = targetOf(url);
-    if (metrics !== undefined && isPath(target, metrics.path)) return answerMetrics(metrics, target);
+    const metricsPath = metrics?.paths.find((path) => isPath(target, path));
+    if (metricsPath !== undefined) return answerMetrics(metrics!, metricsPath, target);
     if (!isApiTarget(target)) {
       return this.#pages.answer(target.split(/[?#]/, 1)[0]!, request) ?? errorPage(404);
     }
@@ -387,7 +388,7 @@ const bindError = (port: number, cause: unknown): StatusError =>
 const isPath = (target: string, path: string): boolean =>
   target.startsWith(path) && (target.length === path.length || /^[?#]/.test(target.slice(path.length)));
 
-async function answerMetrics({ path, print }: MetricsPage, target: string): Promise<Response> {
+async function answerMetrics({ print }: MetricsPage, path: string, target: string): Promise<Response> {
   const headers = { "Content-Type": "text/plain" };
   if (target === path) return new Response(await print(), { headers });
   return new Response(`Unexpected path: ${target}. Should be ${path}`, { status: 400, headers });

@@ -12,7 +12,7 @@ import { writePredictions } from "./json_predictions.ts";
 import { type PredictBody, type PredictFormat, readPredictBody } from "./json_tensor.ts";
 import { printMetadata } from "./metadata_json.ts";
 import { BadVersion, parsePredictionPath, parseQueryPath } from "./model_path.ts";
-import { printStatuses } from "./status_json.ts";
+import { printModels, printStatuses } from "./status_json.ts";
 
 export interface RestServices {
   readonly prediction: PredictionService;
@@ -98,6 +98,10 @@ export class Routes {
     };
     this.#query = callOf("");
     this.#status = (spec) => {
+      // TF Serving は名前の無い問い合わせを断る。ここではモデルの一覧を返す。
+      if (spec.name === "" && spec.version === undefined && spec.label === undefined) {
+        return model.listModels().then(printModels);
+      }
       const states = model.getModelStatus(requireName(spec));
       return states instanceof Promise ? states.then(printStatuses) : printStatuses(states);
     };

@@ -1,11 +1,17 @@
 import type { Host } from "../base/host.ts";
-import { invalidArgument } from "../base/status.ts";
+import { Code, invalidArgument, StatusError } from "../base/status.ts";
 import type { ServableState } from "../core/servable_state.ts";
 import type { ModelServerConfig } from "../sources/model_config.ts";
 import type { Fleet } from "./fleet.ts";
 import { type ModelSpec, requireModelSpec, type ServedModels } from "./model_spec.ts";
 
 export { fromModelServerConfigProto } from "../sources/model_config.ts";
+
+/** モデルと、その版の状態(版の降順)。 */
+export interface ModelSummary {
+  readonly name: string;
+  readonly states: readonly ServableState[];
+}
 
 /**
  * モデルの状態と設定の API。
@@ -34,6 +40,22 @@ export class ModelService {
   getModelStatus(spec: ModelSpec | undefined): readonly ServableState[] | Promise<readonly ServableState[]> {
     const { name, version } = requireModelSpec(spec);
     return (this.#fleet ?? this.#models).statuses(name, version);
+  }
+
+  /** 設定にあるモデルのすべて。設定の順。版をまだ見ていないモデルの `states` は空。 */
+  async listModels(): Promise<ModelSummary[]> {
+    return Promise.all(
+      this.#models.list().map(async (name) => ({ name, states: await this.#statesOf(name) })),
+    );
+  }
+
+  async #statesOf(name: string): Promise<readonly ServableState[]> {
+    try {
+      return await this.getModelStatus({ name });
+    } catch (thrown) {
+      if (StatusError.from(thrown).code === Code.NOT_FOUND) return [];
+      throw thrown;
+    }
   }
 
   /**

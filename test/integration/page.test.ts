@@ -52,7 +52,7 @@ async function start(...flags: string[]): Promise<Running> {
 
 /** 頁から指されるファイルの道。 */
 const linkedPaths = (html: string): string[] =>
-  [...html.matchAll(/(?:src|href)="(\/[^"]+)"/g)].map((match) => match[1]!);
+  [...html.matchAll(/(?:src|href)="(\/page\/[^"]+)"/g)].map((match) => match[1]!);
 
 describe("the page", () => {
   let server: Running;

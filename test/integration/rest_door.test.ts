@@ -40,7 +40,7 @@ beforeAll(async () => {
   const half = halfPlusTwo();
   rest = await startRest({
     servables: [half, halfPlusTwo("a/b", 7n), oddities()],
-    metrics: { path: METRICS, print: () => formatPrometheusPage(rest.host.metrics.snapshot()) },
+    metrics: { paths: [METRICS], print: () => formatPrometheusPage(rest.host.metrics.snapshot()) },
     pages: new Map([["/", { contentType: "text/html; charset=utf-8", body: "<p>hello</p>" }]]),
   });
   rest.models.labels.set("stable", 123n);
@@ -89,6 +89,43 @@ const version123 = `{
 }
 `;
 
+test("lists the models with their versions and states", async () => {
+  const reply = await call("GET", "/v1/models");
+  expect(reply).toMatchObject({ status: 200, type: "application/json" });
+  const available = (version: string) => ({
+    version,
+    state: "AVAILABLE",
+    status: { error_code: "OK", error_message: "" },
+  });
+  expect(JSON.parse(reply.body)).toEqual({
+    models: [
+      { name: "half_plus_two", ready: true, versions: [available("123")] },
+      { name: "a/b", ready: true, versions: [available("7")] },
+      { name: "odd", ready: true, versions: [available("1")] },
+    ],
+  });
+});
+
+test("lists a model that failed, and one of which no version was seen", async () => {
+  await using setup = await startRest({ servables: [halfPlusTwo(), halfPlusTwo("unseen", 1n)] });
+  setup.models.states.length = 0;
+  const error = new StatusError(Code.INTERNAL, "broken");
+  setup.models.states.push({ id: { name: "half_plus_two", version: 123n }, state: "END", error });
+  const reply = await fetch(`${setup.origin}/v1/models`);
+  expect(await reply.json()).toEqual({
+    models: [
+      {
+        name: "half_plus_two",
+        ready: false,
+        versions: [
+          { version: "123", state: "END", status: { error_code: "INTERNAL", error_message: "broken" } },
+        ],
+      },
+      { name: "unseen", ready: false, versions: [] },
+    ],
+  });
+});
+
 describe("REST answers", () => {
   const table: [string, string, string | undefined, Reply][] = [
     ["GET", "/v1/foo", undefined, malformed("GET", "/v1/foo")],
@@ -97,7 +134,6 @@ describe("REST answers", () => {
     ["GET", "/v1/models/", undefined, malformed("GET", "/v1/models/")],
     ["GET", "/v1/models/debug/model_name", undefined, malformed("GET", "/v1/models/debug/model_name")],
     ["POST", "/v1/models", "", malformed("POST", "/v1/models")],
-    ["GET", "/v1/models", undefined, error(400, "Missing model name in request.")],
     ["GET", "/v1/models/versions/5", undefined, error(400, "Missing model name in request.")],
     ["GET", "/v1/models/labels/x", undefined, error(400, "Missing model name in request.")],
     ["GET", "/v1/models/labels/x/metadata", undefined, error(400, "Missing model name in request.")],
@@ -386,7 +422,7 @@ describe("REST headers", () => {
   });
 
   test("CORS on every answer of the API and nowhere else", async () => {
-    await using cors = await startRest({ cors: true, metrics: { path: METRICS, print: () => "" } });
+    await using cors = await startRest({ cors: true, metrics: { paths: [METRICS], print: () => "" } });
     const allow = async (method: string, path: string, headers = {}) => {
       const { headers: got } = await fetch(cors.origin + path, { method, headers });
       return ["origin", "methods", "headers"]
@@ -658,7 +694,7 @@ describe("REST limits", () => {
   test("asks for the token when there is one", async () => {
     await using locked = await startRest({
       authorize: (value) => value === "Bearer good",
-      metrics: { path: METRICS, print: () => "" },
+      metrics: { paths: [METRICS], print: () => "" },
     });
     for (const path of [MODEL, METRICS]) {
       const status = async (headers: Record<string, string>) =>
