@@ -42,7 +42,7 @@ export class SnippetTabs {
         type: "button",
         role: "tab",
         id: `tab-${kind}`,
-        "aria-controls": "snippet-panel",
+        "aria-controls": "snippet",
       });
       button.textContent = titles[kind];
       button.addEventListener("click", () => this.#choose(kind));
@@ -67,7 +67,7 @@ export class SnippetTabs {
       button.setAttribute("aria-selected", String(isChosen));
       button.tabIndex = isChosen ? 0 : -1;
     }
-    byId("snippet-panel", HTMLDivElement).setAttribute("aria-labelledby", `tab-${this.#kind}`);
+    this.#code.setAttribute("aria-labelledby", `tab-${this.#kind}`);
     const call = this.#call();
     const snippet = call && buildSnippet(this.#kind, call);
     this.#code.textContent = snippet ?? t("noSnippet");
