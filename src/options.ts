@@ -177,7 +177,7 @@ export const optionRows = [
   ),
   int32(
     "max_queue_delay_ms",
-    5000,
+    2000,
     "Longest wait before an inference starts; older requests are refused (503, UNAVAILABLE); 0 means no limit",
     atLeast(0),
   ),

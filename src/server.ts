@@ -224,7 +224,7 @@ export class ModelServer {
         // 埋め込みのモデルは、実行ファイルの指紋の表で確かめてある。
         requiresManifest: (directory) => options.requireModelManifest && !isEmbedded(directory),
       }),
-      coat: createModelBatching(this.#host, await this.#readBatching()),
+      coat: createModelBatching(this.#host, await this.#readBatching(), options.maxQueueDelayMs),
       warmup: options.enableModelWarmup
         ? {
             runner: createWarmupRunner(this.#host, {

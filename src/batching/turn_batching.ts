@@ -1,5 +1,5 @@
 import type { Host } from "../base/host.ts";
-import { cancelled, deadlineExceeded } from "../base/status.ts";
+import { cancelled, deadlineExceeded, unavailable } from "../base/status.ts";
 import type { PreparedRun, RunContext } from "../servables/model_servable.ts";
 import type { DType } from "../tensor/dtype.ts";
 import type { Signature } from "../tensor/signature.ts";
@@ -18,6 +18,8 @@ const PROBE_EVERY_TURNS = 16;
 const FEW_ROWS = 4;
 /** 1 つにまとめる行数の上限。固定費はここまでで十分に薄まり、待つ時間はまだ短い。 */
 const MAX_ROWS = 256;
+/** 1 回に続けて走らせる時間。これを越えたら残りは次の回に回し、ほかの入出力を待たせ過ぎない。 */
+const SLICE_MS = 5;
 
 interface Task {
   readonly inputs: readonly Tensor[];
@@ -42,9 +44,12 @@ export class TurnBatching implements Batching {
   /** 先頭の次元が行であるテンソルの名前。 */
   readonly #rowTensors: ReadonlySet<string>;
   readonly #runs = new Map<string, PreparedRun>();
+  readonly #maxDelayMs: number;
 
-  constructor(host: Host, signatures: Iterable<Signature>, inner: Prepare) {
+  /** @param maxDelayMs 合流を待ってよい時間。これより待ったものは走らせずに断る。0 は見ない。 */
+  constructor(host: Host, signatures: Iterable<Signature>, inner: Prepare, maxDelayMs = 0) {
     this.#host = host;
+    this.#maxDelayMs = maxDelayMs === 0 ? Number.POSITIVE_INFINITY : maxDelayMs;
     this.#inner = inner;
     this.#metrics = new BatchingMetrics(host.metrics);
     this.#rowTensors = rowTensorsOf(signatures);
@@ -56,7 +61,7 @@ export class TurnBatching implements Batching {
     const key = keyOf(feeds, fetches);
     const known = this.#runs.get(key);
     if (known !== undefined) return known;
-    const run = new TurnRun(this.#host, this.#metrics, this.#inner(feeds, fetches), feeds);
+    const run = new TurnRun(this.#host, this.#metrics, this.#inner(feeds, fetches), feeds, this.#maxDelayMs);
     this.#runs.set(key, run);
     return run;
   };
@@ -82,6 +87,7 @@ class TurnRun implements PreparedRun {
   readonly #metrics: BatchingMetrics;
   readonly #inner: PreparedRun;
   readonly #feeds: readonly string[];
+  readonly #maxDelayMs: number;
   /** 1 回の実行の固定費の見積もり。測るまでは高いものとする。 */
   #costMs = Number.POSITIVE_INFINITY;
   #cheapRuns = 0;
@@ -93,7 +99,14 @@ class TurnRun implements PreparedRun {
   /** まとめた実行の出力が行ごとでなかった。もうまとめない。 */
   #unmergeable = false;
 
-  constructor(host: Host, metrics: BatchingMetrics, inner: PreparedRun, feeds: readonly string[]) {
+  constructor(
+    host: Host,
+    metrics: BatchingMetrics,
+    inner: PreparedRun,
+    feeds: readonly string[],
+    maxDelayMs: number,
+  ) {
+    this.#maxDelayMs = maxDelayMs;
     this.#host = host;
     this.#metrics = metrics;
     this.#inner = inner;
@@ -143,7 +156,7 @@ class TurnRun implements PreparedRun {
     const tasks = this.#queue;
     this.#queue = [];
     const now = this.#host.clock.monotonicMs();
-    let waiting = tasks.filter((task) => isWanted(task, now));
+    let waiting = tasks.filter((task) => isWanted(task, now, this.#maxDelayMs));
     if (++this.#busyTurns % PROBE_EVERY_TURNS === 0) {
       const probe = waiting.shift();
       if (probe !== undefined) this.#runAlone(probe);
@@ -160,8 +173,20 @@ class TurnRun implements PreparedRun {
       waiting = rest;
       if (batch.length === 1) this.#runAlone(batch[0]!);
       else this.#runMerged(batch, rows, now);
+      if (waiting.length > 0 && this.#host.clock.monotonicMs() - now >= SLICE_MS) {
+        this.#postpone(waiting);
+        return;
+      }
     }
   };
+
+  /** 残りを次の回の先頭に回す。これから届くものは、その後ろに並ぶ。 */
+  #postpone(tasks: Task[]): void {
+    this.#queue = tasks;
+    this.#arrivals = tasks.length;
+    this.#busy = true;
+    this.#host.clock.endOfTurn(this.#endTurn);
+  }
 
   #runAlone({ inputs, context, rows, resolve, reject }: Task): void {
     try {
@@ -224,8 +249,16 @@ function haveSameShapes(a: Task, b: Task): boolean {
   return a === b || a.inputs.every((input, i) => haveSameRows(input, b.inputs[i]!));
 }
 
-/** 待つ間に客が去ったか期限が過ぎたものは、バッチに入れない。 */
-function isWanted({ context: { deadlineMs, signal }, reject }: Task, now: number): boolean {
+/** 待つ間に客が去ったか期限が過ぎたもの、待たせ過ぎたものは、バッチに入れない。 */
+function isWanted(
+  { context: { deadlineMs, signal }, enqueuedMs, reject }: Task,
+  now: number,
+  maxDelayMs: number,
+): boolean {
+  if (now - enqueuedMs > maxDelayMs) {
+    reject(unavailable("Server is overloaded: the request waited too long to be started"));
+    return false;
+  }
   if (deadlineMs !== undefined && deadlineMs <= now) {
     reject(deadlineExceeded("Timed out waiting for notification"));
     return false;

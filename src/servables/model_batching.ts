@@ -23,17 +23,19 @@ const PER_MODEL_FILE = "batching_params.pbtxt";
  * モデルの実行に着せる上着を選ぶ。
  *
  * @param settings 無ければ、待たない合流({@link TurnBatching})。
+ * @param maxDelayMs 待たない合流でも、混んで走らせるのが遅れたものを断るまでの時間。0 は見ない。
  * @see tensorflow_serving/servables/tensorflow/saved_model_bundle_factory.cc
  */
 export function createModelBatching(
   host: Host,
   settings: QueueSettings | undefined,
+  maxDelayMs = 0,
 ): (directory: string, opened: OpenedModel) => Promise<Batching> {
   return async (directory, { signatures, prepare, stateful }) => {
     const plain: Batching = { prepare, close() {} };
     // 頼まれていない合流が、呼び出しの回数に意味のあるモデルの答えを変えてはいけない。
     if (settings === undefined)
-      return stateful ? plain : new TurnBatching(host, signatures.values(), prepare);
+      return stateful ? plain : new TurnBatching(host, signatures.values(), prepare, maxDelayMs);
     const { scheduler, readPerModel } = settings;
     const queue =
       readPerModel === undefined ? settings.queue : await readPerModel(`${directory}/${PER_MODEL_FILE}`);

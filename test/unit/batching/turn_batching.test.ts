@@ -25,7 +25,7 @@ const signature = (
   defaults: new Map(),
 });
 
-function setUp({ runMs = 1 } = {}) {
+function setUp({ runMs = 1, maxDelayMs = 0 } = {}) {
   const host = new FakeHost();
   const model = new FakeRun();
   let onRun = (_inputs: readonly Tensor[]): readonly Tensor[] | undefined => undefined;
@@ -37,6 +37,7 @@ function setUp({ runMs = 1 } = {}) {
     host,
     [signature({ x: [-1] }, { y: [-1], fixed: [3], unknown: undefined })],
     () => model,
+    maxDelayMs,
   );
   const run = batching.prepare(["x"], ["y"]);
   return {
@@ -113,6 +114,35 @@ describe("run()", () => {
     await Promise.resolve();
     expect(second.map(({ result }) => result)).toEqual(["3", "4", "5"]);
     expect(model.rows).toEqual([1, 2, 3]);
+  });
+
+  test("lets the event loop turn between long runs", async () => {
+    const { host, model, run } = setUp({ runMs: 6 });
+    start(run, [floats([1], 0)]);
+    const early = Array.from({ length: 5 }, () => start(run, [floats([100], ...new Array(100).fill(2))]));
+    host.clock.turn();
+    expect(model.rows).toEqual([1, 200]);
+    const late = start(run, [floats([1], 4)]);
+    host.clock.turn();
+    host.clock.turn();
+    expect(model.rows).toEqual([1, 200, 201, 100]);
+    await host.clock.settle();
+    expect(early.every(({ result }) => result.startsWith("3,3"))).toBe(true);
+    expect(late.result).toBe("4");
+    expect(host.clock.pendingTimers).toBe(0);
+  });
+
+  test("refuses what has waited too long, without running it", async () => {
+    const { host, model, run } = setUp({ runMs: 30, maxDelayMs: 20 });
+    start(run, [floats([1], 0)]);
+    const rows = Array.from({ length: 5 }, () => start(run, [floats([128], ...new Array(128).fill(2))]));
+    await host.clock.settle();
+    expect(model.rows).toEqual([1, 256]);
+    expect(rows.map(({ result }) => result.slice(0, 32))).toEqual([
+      ...rows.slice(0, 2).map(({ result }) => result.slice(0, 32)),
+      ...new Array(3).fill("UNAVAILABLE: Server is overloade"),
+    ]);
+    expect(rows[0]!.result).toStartWith("3,3");
   });
 
   test("is alone again after a quiet turn", async () => {
