@@ -67,6 +67,7 @@ describe("openSavedModel()", () => {
     const { host, model } = await open(zoo("control_while"));
     host.clock.spend(10);
     const late = [...model.signatures].flatMap(([key, { inputs }]) => {
+      if (key === "__saved_model_init_op") return [];
       const run = prepare(model, key);
       const args = Array.from(inputs.values(), ({ dtype, shape }) => oneOf(dtype, shape));
       try {
