@@ -220,7 +220,7 @@ export class ModelServer {
       storage,
       open: openSavedModel(this.#host, storage, {
         tags,
-        backend: new Backend(wasm, withoutNewListeners),
+        backend: new Backend(wasm, { around: withoutNewListeners, collect: () => Bun.gc(true) }),
         // 埋め込みのモデルは、実行ファイルの指紋の表で確かめてある。
         requiresManifest: (directory) => options.requireModelManifest && !isEmbedded(directory),
       }),

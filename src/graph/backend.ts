@@ -44,6 +44,10 @@ class WasmDevice implements Device {
   readonly #packed = new WeakMap<object, readonly number[]>();
   /** いまの歩で作られ、まだ引き取り手の決まらないもの。 */
   #pending: DeviceTensor[] = [];
+  /** 歩をまたいで残る記憶(重み、変数)。新しい wasm へ移すときに巡る。 */
+  readonly #kept = new Set<object>();
+  /** 途中で譲りながら写している本数。その間は移せない。 */
+  #uploading = 0;
 
   constructor(core: typeof tfc, wasm: BackendWasm, cpu: CpuBackend) {
     this.#core = core;
@@ -156,6 +160,7 @@ class WasmDevice implements Device {
 
   upload(from: Tensor): DeviceTensor {
     const out = this.uploadKept(from);
+    this.#kept.delete(out.dataId);
     this.#pending.push(out);
     return out;
   }
@@ -166,7 +171,9 @@ class WasmDevice implements Device {
       throw internal(`Tensors of type ${dtype} do not fit the device`);
     }
     const device = deviceDType[dtype];
-    return this.#wasm.makeOutput([...shape], device, undefined, data as Float32Array) as DeviceTensor;
+    const made = this.#wasm.makeOutput([...shape], device, undefined, data as Float32Array);
+    this.#kept.add(made.dataId);
+    return made as DeviceTensor;
   }
 
   /**
@@ -178,6 +185,7 @@ class WasmDevice implements Device {
       throw internal(`Tensors of type ${dtype} do not fit the device`);
     }
     const made = this.#wasm.makeOutput([...shape], deviceDType[dtype]);
+    this.#uploading++;
     try {
       for (let at = 0; at < data.length; at += UPLOAD_SLICE) {
         if (at > 0) await pause();
@@ -188,7 +196,10 @@ class WasmDevice implements Device {
     } catch (thrown) {
       this.#wasm.disposeData(made.dataId);
       throw thrown;
+    } finally {
+      this.#uploading--;
     }
+    this.#kept.add(made.dataId);
     return made as DeviceTensor;
   }
 
@@ -196,8 +207,8 @@ class WasmDevice implements Device {
     return tensor(hostDType[dtype], shape, this.#wasm.readSync(dataId) as Float32Array);
   }
 
-  release(from: DeviceTensor): void {
-    this.#wasm.disposeData(from.dataId);
+  release({ dataId }: DeviceTensor): void {
+    if (this.#wasm.disposeData(dataId)) this.#kept.delete(dataId);
   }
 
   /** 歩の終わり。`keep` 以外の、この歩で作られたものを解放する。 */
@@ -205,9 +216,74 @@ class WasmDevice implements Device {
     const pending = this.#pending;
     for (let i = 0; i < pending.length; i++) {
       const made = pending[i]!;
-      if (!keep.includes(made)) this.#wasm.disposeData(made.dataId);
+      if (keep.includes(made)) this.#kept.add(made.dataId);
+      else if (this.#wasm.disposeData(made.dataId)) this.#kept.delete(made.dataId);
     }
     pending.length = 0;
+  }
+
+  /** wasm の記憶の大きさ。広がるだけで、縮まない。 */
+  get heapBytes(): number {
+    return (this.#wasm.wasm as unknown as { readonly HEAPU8: Uint8Array }).HEAPU8.buffer.byteLength;
+  }
+
+  /** 生きているテンソルの大きさの合計。 */
+  get liveBytes(): number {
+    let bytes = 0;
+    for (const dataId of this.#kept) bytes += this.#viewOf(dataId).byteLength;
+    return bytes;
+  }
+
+  /**
+   * 残っているテンソルを `fresh` に写し、そこで動く Device を作る。写す間に増減したものは最後に合わせる。
+   *
+   * @param adopt 移し終えたものを受け取り、使い始める。ここまでに割り込みは無い。
+   * @returns 移せない事情(写している途中のもの、持ち主の分からないもの)があれば false。
+   */
+  async moveTo(
+    fresh: BackendWasm,
+    pause: () => Promise<void>,
+    adopt: (next: WasmDevice) => void,
+  ): Promise<boolean> {
+    const moved = new Set<object>();
+    for (const dataId of this.#kept) {
+      moved.add(dataId);
+      for (const copySlice of this.#copying(fresh, dataId)) {
+        copySlice();
+        await pause();
+        // 待つ間に手放されたなら、残りは要らない。
+        if (!this.#kept.has(dataId)) break;
+      }
+    }
+    const isWhole = this.#kept.size === this.tensorCount && this.#pending.length === 0;
+    if (this.#uploading > 0 || !isWhole) return false;
+    for (const dataId of this.#kept.difference(moved)) {
+      for (const copySlice of this.#copying(fresh, dataId)) copySlice();
+    }
+    for (const dataId of moved.difference(this.#kept)) fresh.disposeData(dataId, true);
+    const next = new WasmDevice(this.#core, fresh, this.#cpu);
+    for (const dataId of this.#kept) next.#kept.add(dataId);
+    adopt(next);
+    return true;
+  }
+
+  /** `dataId` の場所を `fresh` に取り、中身を写す仕事を少しずつ出す。 */
+  *#copying(fresh: BackendWasm, dataId: object): Generator<() => void> {
+    const { shape, dtype, refCount } = this.#wasm.dataIdMap.get(dataId);
+    fresh.move(dataId, null, shape, dtype, refCount);
+    const size = sizeOf(shape);
+    for (let at = 0; at < size; at += UPLOAD_SLICE) {
+      yield () => {
+        // どちらの記憶も、待つ間に広がると前の窓は無効になるので、毎回開き直す。
+        const to = fresh.typedArrayFromHeap({ dataId, shape, dtype }) as Float32Array;
+        to.set(this.#viewOf(dataId).subarray(at, at + UPLOAD_SLICE), at);
+      };
+    }
+  }
+
+  #viewOf(dataId: object): Float32Array {
+    const { shape, dtype } = this.#wasm.dataIdMap.get(dataId);
+    return this.#wasm.typedArrayFromHeap({ dataId, shape, dtype }) as Float32Array;
   }
 
   /** 生きているデバイスのテンソルの数(漏れの検査用)。 */
@@ -314,7 +390,7 @@ function refuseNullAllocations({ wasm }: BackendWasm): void {
 const REFUSING = "refusingMalloc";
 
 /** 3 つのモジュールの評価と wasm の用意で 50 ms ほど掛かるので、1 つごとに譲る。 */
-async function start(files: WasmFiles, around: Around, pause: () => Promise<void>): Promise<WasmDevice> {
+async function start(files: WasmFiles, around: Around, pause: () => Promise<void>): Promise<Started> {
   const core = await import("@tensorflow/tfjs-core");
   await pause();
   await import("@tensorflow/tfjs-backend-cpu");
@@ -328,11 +404,31 @@ async function start(files: WasmFiles, around: Around, pause: () => Promise<void
     // スレッド版は Bun では選ばれないが、三つとも名指さないと tfjs が受け付けない。
     "tfjs-backend-wasm-threaded-simd.wasm": files.simd,
   });
+  const factory = core.findBackendFactory("wasm") as () => Promise<BackendWasm>;
   if (!(await around(() => core.setBackend("wasm"))))
     throw internal("The wasm backend of tfjs failed to start");
   const backend = core.findBackend("wasm") as BackendWasm;
   refuseNullAllocations(backend);
-  return new WasmDevice(core, backend, core.findBackend("cpu") as unknown as CpuBackend);
+  const device = new WasmDevice(core, backend, core.findBackend("cpu") as unknown as CpuBackend);
+  return { device, core, instantiate: () => around(factory) };
+}
+
+/** 立ち上がった tfjs。 */
+interface Started {
+  readonly device: WasmDevice;
+  readonly core: typeof tfc;
+  /** wasm の実体をもう 1 つ作る。 */
+  readonly instantiate: () => Promise<BackendWasm>;
+}
+
+/** wasm の記憶がこれより小さければ、返すために作り直す手間に見合わない。 */
+const MIN_SHRINKABLE_BYTES = 64 * 2 ** 20;
+
+interface BackendOptions {
+  /** wasm の立ち上げを包むもの。tfjs-wasm の殻がプロセスに残すものを片付けるのに使う。 */
+  readonly around?: Around;
+  /** 捨てた wasm の記憶を、すぐに OS へ返させる。 */
+  readonly collect?: () => void;
 }
 
 /**
@@ -342,18 +438,19 @@ async function start(files: WasmFiles, around: Around, pause: () => Promise<void
 export class Backend {
   readonly #files: WasmFiles;
   readonly #around: Around;
+  readonly #collect: () => void;
   #starting: Promise<WasmDevice> | undefined;
+  #started: Started | undefined;
   #device: WasmDevice | undefined;
+  #shrinking = false;
 
-  /**
-   * @param around wasm の立ち上げを包むもの。tfjs-wasm の殻がプロセスに残すものを片付けるのに使う。
-   */
-  constructor(files: WasmFiles, around: Around = (run) => run()) {
+  constructor(files: WasmFiles, { around = (run) => run(), collect = () => {} }: BackendOptions = {}) {
     this.#files = files;
     this.#around = around;
+    this.#collect = collect;
   }
 
-  /** 立ち上がっていなければ undefined。 */
+  /** 立ち上がっていなければ undefined。{@link shrink} で入れ替わるので、待った後は引き直す。 */
   get device(): WasmDevice | undefined {
     return this.#device;
   }
@@ -365,9 +462,10 @@ export class Backend {
    */
   boot(pause: () => Promise<void> = async () => {}): Promise<WasmDevice> {
     this.#starting ??= start(this.#files, this.#around, pause).then(
-      (device) => {
-        this.#device = device;
-        return device;
+      (started) => {
+        this.#started = started;
+        this.#device = started.device;
+        return started.device;
       },
       (error: unknown) => {
         this.#starting = undefined;
@@ -375,6 +473,39 @@ export class Backend {
       },
     );
     return this.#starting;
+  }
+
+  /**
+   * wasm の記憶は縮められない。半分も使われていなければ、新しい wasm に生きているテンソルを移し、古いものを
+   * 丸ごと捨てる。移す間も要求は古いほうで走り続ける。
+   *
+   * @param pause 途中で、待っている要求に順番を譲る。
+   * @returns 入れ替えたか。
+   */
+  async shrink(pause: () => Promise<void> = async () => {}): Promise<boolean> {
+    const old = this.#device;
+    if (old === undefined || this.#started === undefined || this.#shrinking) return false;
+    if (old.heapBytes < MIN_SHRINKABLE_BYTES || old.liveBytes * 2 > old.heapBytes) return false;
+    const { core, instantiate } = this.#started;
+    this.#shrinking = true;
+    try {
+      const fresh = await instantiate();
+      refuseNullAllocations(fresh);
+      const moved = await old.moveTo(fresh, pause, (next) => {
+        core.removeBackend("wasm");
+        // 出来上がったものを返す factory なら、setBackend は待たずに終わる。
+        core.registerBackend("wasm", () => fresh);
+        core.setBackend("wasm");
+        this.#device = next;
+        this.#starting = Promise.resolve(next);
+        this.#started = { device: next, core, instantiate };
+      });
+      if (!moved) return false;
+    } finally {
+      this.#shrinking = false;
+    }
+    this.#collect();
+    return true;
   }
 }
 

@@ -64,7 +64,7 @@ export interface GraphSessionOptions {
   readonly signal?: AbortSignal;
   /** どちらでも走れる演算を wasm に回す仕事量(積和の回数)。0 なら必ず回す。試験と計測のため。 */
   readonly deviceWork?: number;
-  /** あとから求めた wasm の立ち上げに失敗した。ホストのまま動き続ける。 */
+  /** あとから求めた wasm の立ち上げか、作り直しに失敗した。いまのまま動き続ける。 */
   readonly onDeviceFailure: (error: StatusError) => void;
 }
 
@@ -177,7 +177,8 @@ export class GraphSession {
       keep: (value) => this.#constants.add(value),
     };
     this.#state = {
-      device: options.backend.device,
+      // 実行の間だけ入る。持ち続けると、入れ替わった後の古い wasm が残ってしまう。
+      device: undefined,
       checkpoint: nothing,
       wishDevice: () => this.#wishDevice(),
     };
@@ -260,6 +261,8 @@ export class GraphSession {
     for (const value of this.#constants) value.releaseDevice(device);
     this.#constants.clear();
     this.#context.folded.clear();
+    const { backend, yieldTurn, onDeviceFailure } = this.#options;
+    backend.shrink(yieldTurn).catch((error: unknown) => onDeviceFailure(StatusError.from(error)));
   }
 
   async #initialize(source: GraphSource): Promise<void> {
@@ -345,7 +348,11 @@ export class GraphSession {
       Value.ofTensor(tensor("string", [], [encoder.encode(path)])),
     );
     this.#state.device = this.#options.backend.device;
-    plan.executor.run(args, this.#state);
+    try {
+      plan.executor.run(args, this.#state);
+    } finally {
+      this.#state.device = undefined;
+    }
   }
 
   /** 枝や本体の関数が、渡された変数に書き込みうるか。 */
@@ -377,12 +384,15 @@ export class GraphSession {
       }
     }
     if (!plans.some(({ needsDevice }) => needsDevice)) return;
-    await this.#upload(plans, await this.#options.backend.boot(this.#options.yieldTurn));
+    await this.#options.backend.boot(this.#options.yieldTurn);
+    await this.#upload(plans);
   }
 
   /** デバイスだけが使う重みを先に上げ、ホストの写しを手放す。 */
-  async #upload(plans: readonly Plan[], device: WasmDevice): Promise<void> {
+  async #upload(plans: readonly Plan[]): Promise<void> {
     for (const value of new Set(plans.flatMap(({ deviceConstants }) => deviceConstants))) {
+      // 譲っている間に wasm が入れ替わることがある。
+      const device = this.#options.backend.device!;
       if (value.resident === undefined) {
         value.attach(await device.uploadInSlices(value.tensor(device), () => this.#pause()));
         await this.#pause();
@@ -479,13 +489,15 @@ export class GraphSession {
         state.checkpoint = checkpoint;
         const args = new Array<Value>(order.length);
         for (let i = 0; i < order.length; i++) args[i] = Value.ofTensor(inputs[order[i]!]!);
-        const results = executor.run(args, state);
-        for (let i = 0; i < results.length; i++) results[i]!.retain();
+        let results: readonly Value[] = [];
         try {
+          results = executor.run(args, state);
+          for (let i = 0; i < results.length; i++) results[i]!.retain();
           const out = new Array<Tensor>(picks.length);
           for (let i = 0; i < picks.length; i++) out[i] = results[picks[i]!]!.tensor(device);
           return out;
         } finally {
+          state.device = undefined;
           for (let i = 0; i < results.length; i++) results[i]!.drop(device);
         }
       },

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
 import { wasmFiles } from "../../../src/assets.ts";
 import { StatusError } from "../../../src/base/status.ts";
 import { Backend } from "../../../src/graph/backend.ts";
@@ -22,14 +23,57 @@ describe("Backend", () => {
 
   test("wraps the start, and tries again after a failure", async () => {
     let calls = 0;
-    const own = new Backend(wasmFiles, async (run) => {
+    const around = async <T>(run: () => Promise<T>): Promise<T> => {
       if (++calls === 1) throw new Error("not today");
       return run();
-    });
+    };
+    const own = new Backend(wasmFiles, { around });
     await expect(own.boot()).rejects.toThrow(StatusError);
     expect(own.device).toBeUndefined();
     await own.boot();
     expect(calls).toBe(2);
+  });
+});
+
+describe("shrink()", () => {
+  // tfjs の wasm はプロセスに 1 つなので、ほかの試験と分けて走らせる。
+  const run = async (scenario: string): Promise<unknown> => {
+    const child = Bun.spawn(
+      [process.execPath, join(import.meta.dir, "../../helpers/shrink_child.ts"), scenario],
+      {
+        stdout: "pipe",
+        stderr: "inherit",
+      },
+    );
+    return JSON.parse(await new Response(child.stdout).text());
+  };
+
+  test("moves what is alive to a small heap, and goes on computing", async () => {
+    expect(await run("moves")).toEqual({
+      shrunk: true,
+      heapShrank: true,
+      collected: 1,
+      tensors: 2,
+      kept: [1, 2, 3],
+      sum: [2, 4, 6],
+      product: [14],
+      booted: true,
+      afterRelease: 0,
+    });
+  });
+
+  test("leaves a heap alone that is small, well used, or being filled", async () => {
+    expect(await run("leaves")).toEqual({
+      unbooted: false,
+      small: false,
+      used: false,
+      filling: false,
+      collected: 0,
+    });
+  });
+
+  test("follows what appears and disappears while it moves", async () => {
+    expect(await run("changes")).toEqual({ shrunk: true, tensors: 2, late: [7], early: [1, 2, 3] });
   });
 });
 
