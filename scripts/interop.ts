@@ -344,6 +344,10 @@ const checks: Record<string, () => Promise<Outcome | undefined>> = {
   "damaged executables": () => run([bun, join(here, "damaged_binary.ts"), binary]),
   "deploy files": () => run([bun, join(here, "deploy.ts"), join(cache, "deploy")]),
   "rolling restart behind proxies": () => run([bun, join(here, "rolling_restart.ts"), binary]),
+  "migration steps typed against the binary": async () =>
+    process.getuid?.() === 0
+      ? run(["bash", join(here, "migration.sh"), "binary", binary, join(cache, "migration")])
+      : { exitCode: 0, output: "skip: network namespaces need root" },
   "container image": () => run(["bash", join(here, "image.sh"), join(cache, "image")]),
 };
 
