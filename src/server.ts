@@ -33,6 +33,7 @@ import { Health } from "./service/health.ts";
 import { ModelService } from "./service/model_service.ts";
 import { PredictionService } from "./service/prediction_service.ts";
 import { formatPrometheusPage } from "./service/prometheus_exporter.ts";
+import { type ConfiguredModels, readiness } from "./service/readiness.ts";
 import type { ServerTls } from "./service/server_tls.ts";
 import {
   fromModelServerConfigProto,
@@ -169,7 +170,7 @@ export class ModelServer {
     };
     const authorize = await this.#readApiKeys();
     const grpc = await this.#createGrpcDoor(services, authorize);
-    const rest = await this.#createRestDoor(services, authorize);
+    const rest = await this.#createRestDoor({ ...services, core }, authorize);
     for (const address of await this.#open(grpc)) {
       log.info(`Running gRPC ModelServer at ${address} ...`);
     }
@@ -359,7 +360,7 @@ export class ModelServer {
   }
 
   async #createRestDoor(
-    services: { prediction: PredictionService; model: ModelService },
+    services: { prediction: PredictionService; model: ModelService; core: ConfiguredModels },
     authorize: ApiKeys["allows"] | undefined,
   ): Promise<RestDoor | undefined> {
     const { options, storage, page, member } = this.#parts;
@@ -376,6 +377,7 @@ export class ModelServer {
     const readTls = this.#tlsReader(options.restApiSslConfigFile);
     const tls = await readTls();
     const door = new RestDoor(this.#host, services, {
+      readiness: () => readiness(this.#health, services.core),
       port: options.restApiPort,
       // 証明書を差し替えるには、同じ番号で待ち受け直せなければならない。
       reusePort: member !== undefined || (tls !== undefined && this.#credentialsPollMs > 0),

@@ -35,10 +35,6 @@ export function writeProxyConfig(
     .replaceAll("/tmp/", `${directory}/`);
   for (const [i, { grpc, rest }] of servers.entries()) {
     text = text
-      .replaceAll(
-        new RegExp(`iris-${i + 1}:8500(.*)\\bport 8501\\b`, "g"),
-        `iris-${i + 1}:8500$1port ${rest}`,
-      )
       .replaceAll(`iris-${i + 1}:8500`, `127.0.0.1:${grpc}`)
       .replaceAll(`iris-${i + 1}:8501`, `127.0.0.1:${rest}`);
   }

@@ -52,7 +52,7 @@ async function startServer({ grpc, rest }: Ports) {
     cwd: work,
     stdio: ["ignore", "ignore", "inherit"],
   });
-  await until("the server's start", () => answers(`http://127.0.0.1:${rest}/v1/models/iris`));
+  await until("the server's start", () => answers(`http://127.0.0.1:${rest}/readyz`));
   return child;
 }
 
@@ -93,11 +93,11 @@ const config = writeProxyConfig(proxy, work, own, ports);
 const servers = await Promise.all(ports.map(startServer));
 const front = Bun.spawn(runCommand(proxy, executable, config), {
   cwd: work,
-  stdio: ["ignore", "inherit", "inherit"],
+  stdio: ["ignore", "ignore", "ignore"],
 });
 let exitCode = 1;
 try {
-  await until("the proxy's start", () => answers(`http://127.0.0.1:${own.rest}/v1/models/iris`));
+  await until("the proxy's start", () => answers(`http://127.0.0.1:${own.rest}/readyz`));
   const loads = {
     rest: startLoad(`--rest=http://127.0.0.1:${own.rest}`),
     grpc: startLoad(`--grpc=127.0.0.1:${own.grpc}`),

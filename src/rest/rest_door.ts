@@ -4,6 +4,7 @@ import type { Host } from "../base/host.ts";
 import { cancelled, failedPrecondition, internal, StatusError, unauthenticated } from "../base/status.ts";
 import { Admission } from "../service/admission.ts";
 import type { Door } from "../service/door.ts";
+import type { Readiness } from "../service/readiness.ts";
 import type { ServerTls } from "../service/server_tls.ts";
 import { errorPage } from "./error_page.ts";
 import { inflateBody, isGzip } from "./gzip_body.ts";
@@ -37,6 +38,8 @@ export interface RestDoorOptions extends RouteOptions {
   readonly metrics?: MetricsPage;
   /** path → 頁。`/v1/` の外に限る。 */
   readonly pages?: ReadonlyMap<string, StaticPage>;
+  /** `/readyz` の答え。 */
+  readonly readiness?: () => Readiness;
   /** あれば TLS を話す。証明書を差し替えるなら `reusePort` が要る。 */
   readonly tls?: ServerTls;
   /** `Authorization` の値を許すか。無ければ誰でも許す。健全性の問い合わせと preflight には聞かない。 */
@@ -67,9 +70,12 @@ const corsHeaders = {
 /** 鍵の要るときは、頁がそれを送ることも許す。 */
 const corsHeadersWithKey = { ...corsHeaders, "Access-Control-Allow-Headers": "Content-Type, Authorization" };
 /** 鍵を持たない見張りも聞ける宛先。 */
-const openPaths = new Set(["/healthz", "/livez", "/readyz"]);
+const READY = "/readyz";
+const alive = new Set(["/healthz", "/livez"]);
+const openPaths = new Set([...alive, READY]);
 /** 証明書を替えた後、元の待ち受けを閉じるまで。この間に答えを得た客は、次から新しい接続を使う。 */
 const RETIRE_MS = 2000;
+const probeHeaders = { "Content-Type": "text/plain", "Cache-Control": "no-store" };
 const methods = new Set(["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"]);
 const EMPTY = new Uint8Array(0);
 /** 続けて答える時間。これを越えたら残りは次の回に回し、健全性の問い合わせや新しい要求を待たせ過ぎない。 */
@@ -240,6 +246,8 @@ export class RestDoor implements Door {
     const metricsPath = metrics?.paths.find((path) => isPath(target, path));
     if (metricsPath !== undefined) return answerMetrics(metrics!, metricsPath, target);
     if (!isApiTarget(target)) {
+      const probe = this.#answerProbe(target.split(/[?#]/, 1)[0]!, method);
+      if (probe !== undefined) return probe;
       return this.#pages.answer(target.split(/[?#]/, 1)[0]!, request) ?? errorPage(404);
     }
     if (!isWellFormedTarget(target)) return errorPage(400);
@@ -262,6 +270,20 @@ export class RestDoor implements Door {
     } catch (thrown) {
       return this.#fail(thrown, method);
     }
+  }
+
+  /** 見張りへの答え。仕事を受けられなければ 503 で、本文が何が足りないかを言う。 */
+  #answerProbe(path: string, method: string): Response | undefined {
+    const { readiness } = this.#options;
+    if (method !== "GET" && method !== "HEAD") return undefined;
+    if (alive.has(path)) return new Response(method === "HEAD" ? null : "ok\n", { headers: probeHeaders });
+    if (path !== READY || readiness === undefined) return undefined;
+    const answer = readiness();
+    const body = method === "HEAD" ? null : `${JSON.stringify(answer, null, 1)}\n`;
+    return new Response(body, {
+      status: answer.ready ? 200 : 503,
+      headers: { ...probeHeaders, "Content-Type": "application/json" },
+    });
   }
 
   #isAllowed(request: Request, authorize: (authorization: string | null) => boolean): boolean {

@@ -30,8 +30,8 @@ case "$command" in
     done
     start() {
       exec unshare --mount bash -eu -c '
-        tree=$1 user=$2 settings=$3 count=$4
-        shift 4
+        tree=$1 user=$2 settings=$3 chroot=$4 count=$5
+        shift 5
         mount --bind "$tree" "$tree"
         for ((; count > 0; count--)); do
           mount --bind "${1%%:*}" "$tree${1#*:}"
@@ -41,8 +41,8 @@ case "$command" in
         mount --rbind /proc "$tree/proc"
         mount -o remount,bind,ro "$tree"
         # shellcheck disable=SC2086 # 名前=値 の並び
-        exec env -i $settings chroot --userspec="$user" "$tree" /usr/bin/tf_serving_entrypoint.sh "$@"
-      ' _ "$SHIM_TREE" "$user" "$settings" "${#volumes[@]}" "${volumes[@]}" "$@"
+        exec env -i $settings "$chroot" --userspec="$user" "$tree" /usr/bin/tf_serving_entrypoint.sh "$@"
+      ' _ "$SHIM_TREE" "$user" "$settings" "$(command -v chroot)" "${#volumes[@]}" "${volumes[@]}" "$@"
     }
     if [ -z "$detach" ]; then start "$@"; fi
     start "$@" >"$SHIM_STATE/$name.log" 2>&1 &
