@@ -1,4 +1,5 @@
 import type { Host } from "./base/host.ts";
+import type { Metrics } from "./base/metrics.ts";
 import { failedPrecondition, invalidArgument } from "./base/status.ts";
 import { BatchScheduler } from "./batching/batch_scheduler.ts";
 import { toBatchingParameters, toQueueOptions } from "./batching/batching_parameters.ts";
@@ -110,6 +111,14 @@ function checkCombination(options: ServerOptions): void {
   }
 }
 
+/** 漏れがあれば、要求の数とともに増え続ける。 */
+function reportTensors(metrics: Metrics, backend: Backend): void {
+  const tensors = metrics
+    .gauge({ name: "/iris_serving/device_tensors", help: "Tensors alive in the wasm heap.", labels: [] })
+    .cell();
+  metrics.onCollect(() => tensors.set(backend.device?.tensorCount ?? 0));
+}
+
 /** すべての部品を起動の順に組み立て、逆の順に止める。 */
 export class ModelServer {
   readonly #host: Host;
@@ -217,11 +226,13 @@ export class ModelServer {
   async #createCore(): Promise<ServerCore<ModelServable>> {
     const { options, storage, wasm, cpus, isEmbedded = () => false } = this.#parts;
     const tags = options.savedModelTags.split(",").filter((tag) => tag !== "");
+    const backend = new Backend(wasm, { around: withoutNewListeners, collect: () => Bun.gc(true) });
+    reportTensors(this.#host.metrics, backend);
     const loader = {
       storage,
       open: openSavedModel(this.#host, storage, {
         tags,
-        backend: new Backend(wasm, { around: withoutNewListeners, collect: () => Bun.gc(true) }),
+        backend,
         // 埋め込みのモデルは、実行ファイルの指紋の表で確かめてある。
         requiresManifest: (directory) => options.requireModelManifest && !isEmbedded(directory),
       }),
