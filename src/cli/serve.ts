@@ -15,6 +15,7 @@ import { ModelServer } from "../server.ts";
 import { COMMIT, VERSION } from "../version.ts";
 import { commands } from "./commands.ts";
 import { START_FAILED } from "./exit_codes.ts";
+import { createLogOutput } from "./log_output.ts";
 import { joinSupervisor, supervise } from "./serve_processes.ts";
 import { onStopSignal } from "./stop_signals.ts";
 import { usage } from "./usage.ts";
@@ -98,7 +99,7 @@ export async function serve(argv: readonly string[], { entrypoint = false } = {}
       : (options.logFormat as LogFormat);
   const host: Host = {
     clock: systemClock,
-    log: createLogger(format, options.logLevel as LogLevel, (line) => process.stderr.write(line)),
+    log: createLogger(format, options.logLevel as LogLevel, createLogOutput(process.stderr, format)),
     metrics: new Metrics(),
   };
   // 1 つの要求の後始末で漏れた例外に、ほかの要求を巻き込ませない。
