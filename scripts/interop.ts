@@ -333,6 +333,10 @@ const checks: Record<string, () => Promise<Outcome | undefined>> = {
     withServer(({ grpc, rest }) =>
       run([bun, "examples/typescript/predict.ts"], { GRPC_SERVER: grpc, REST_SERVER: `http://${rest}` }),
     ),
+  "faults of the machine": () => run([bun, join(here, "server_faults.ts"), binary]),
+  "soak, briefly": () => run([bun, "scripts/load/soak.ts", "--minutes=0.5", `--binary=${binary}`]),
+  "restarts without a proxy, briefly": () =>
+    run([bun, "scripts/load/direct_restart.ts", "--restarts=4", `--binary=${binary}`]),
   "attacks on both doors": () => run([bun, "scripts/fuzz/doors.ts", `--binary=${binary}`]),
   h2spec: () => run([bun, join(here, "h2spec.ts"), binary]),
   "lifecycle under faults": () => run([bun, join(here, "lifecycle_faults.ts"), binary]),
