@@ -219,8 +219,10 @@ const FLOWER = JSON.stringify({
   },
 });
 
+const grpcurl = (): Promise<string> => goTool("github.com/fullstorydev/grpcurl/cmd/grpcurl", "v1.9.4");
+
 async function runGrpcurl(): Promise<Outcome> {
-  const tool = await goTool("github.com/fullstorydev/grpcurl/cmd/grpcurl", "v1.9.4");
+  const tool = await grpcurl();
   const service = "tensorflow.serving.PredictionService";
   const outcomes: Outcome[] = [];
   for (const transport of await transports()) {
@@ -343,7 +345,8 @@ const checks: Record<string, () => Promise<Outcome | undefined>> = {
   "page in Chromium": async () => {
     const chromium = await findChromium();
     if (chromium === undefined) return { skipped: "no chromium on this machine", exitCode: 0, output: "" };
-    return run([bun, join(here, "page.ts"), binary, chromium, await python("newest")]);
+    const tools = [chromium, await python("newest"), `--grpcurl=${await grpcurl()}`];
+    return run([bun, join(here, "page.ts"), binary, ...tools]);
   },
   "damaged executables": () => run([bun, join(here, "damaged_binary.ts"), binary]),
   "deploy files": () => run([bun, join(here, "deploy.ts"), join(cache, "deploy")]),

@@ -15,3 +15,9 @@ declare module "*.wasm" {
   const path: string;
   export default path;
 }
+
+// `with { type: "text" }` で埋め込むファイル。値は中身。
+declare module "*.csv" {
+  const text: string;
+  export default text;
+}

@@ -1,4 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { embeddedModel, wasmFiles } from "../../src/assets.ts";
 import { systemClock } from "../../src/base/clock.ts";
@@ -6,10 +9,13 @@ import { silentLogger } from "../../src/base/log.ts";
 import { Metrics } from "../../src/base/metrics.ts";
 import { withEmbedded } from "../../src/embedded_storage.ts";
 import { parseOptions } from "../../src/options.ts";
+import { findObstacle, searchSample } from "../../src/page/sample.ts";
+import { type MetadataJson, readSignatures } from "../../src/page/signature.ts";
 import { pageFiles } from "../../src/page_assets.ts";
 import { diskStorage } from "../../src/savedmodel/storage.ts";
 import { ModelServer } from "../../src/server.ts";
 import { freePort } from "../helpers/free_port.ts";
+import { zooNames } from "../helpers/zoo.ts";
 
 const MOUNT = "/models/embedded-iris";
 
@@ -156,4 +162,40 @@ test("--enable_page=false answers / as TensorFlow Serving does", async () => {
     expect(await reply.text()).toContain("<H1>Not Found</H1>");
   }
   expect((await fetch(`${server.url}/v1/models/iris`)).status).toBe(200);
+});
+
+describe("the sample of the page", () => {
+  const work = mkdtempSync(join(tmpdir(), "iris-serving-samples-"));
+  let server: Running;
+  beforeAll(async () => {
+    const zoo = join(import.meta.dir, "../fixtures/zoo");
+    const entries = [...zooNames.map((name) => [name, join(zoo, name)]), ["iris", MOUNT]].map(
+      ([name, path]) => `config { name: "${name}" base_path: "${path}" model_platform: "tensorflow" }`,
+    );
+    const config = join(work, "models.config");
+    writeFileSync(config, `model_config_list { ${entries.join("\n")} }`);
+    server = await start(`--model_config_file=${config}`);
+  });
+  afterAll(async () => {
+    await server[Symbol.asyncDispose]();
+    rmSync(work, { recursive: true });
+  });
+
+  test.each([...zooNames, "iris"])(
+    "is answered by %s, or is known to be impossible by REST",
+    async (name) => {
+      const url = `${server.url}/v1/models/${name}`;
+      const signatures = readSignatures((await (await fetch(`${url}/metadata`)).json()) as MetadataJson);
+      expect(signatures.length).toBeGreaterThan(0);
+      for (const signature of signatures) {
+        const { answer } = await searchSample(signature, async ({ verb, body }) => {
+          const reply = await fetch(`${url}:${verb}`, { method: "POST", body: JSON.stringify(body) });
+          const text = await reply.text();
+          return { ok: reply.ok, text: reply.ok ? text : (JSON.parse(text) as { error: string }).error };
+        });
+        const isPossible = findObstacle(signature) === undefined;
+        expect({ key: signature.key, ok: answer.ok, text: answer.text }).toMatchObject({ ok: isPossible });
+      }
+    },
+  );
 });

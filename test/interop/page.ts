@@ -1,6 +1,6 @@
 // 実行ファイルの頁を、本物のブラウザーで動かす。
-//   bun test/interop/page.ts BINARY CHROMIUM [PYTHON] [--screenshots=DIR]
-// PYTHON は TensorFlow の入ったもの。あれば、写した Python も走らせる。最後の行は「N passed, N failed」。
+//   bun test/interop/page.ts BINARY CHROMIUM [PYTHON] [--grpcurl=PATH] [--screenshots=DIR]
+// PYTHON は TensorFlow の入ったもの。PYTHON と grpcurl があれば、写したものを走らせる。最後の行は「N passed, N failed」。
 import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,7 +11,7 @@ import { freePort } from "../../scripts/load/tools.ts";
 
 const { positionals, values: flags } = parseArgs({
   allowPositionals: true,
-  options: { screenshots: { type: "string" } },
+  options: { screenshots: { type: "string" }, grpcurl: { type: "string" } },
 });
 const [binary, executablePath, python] = positionals;
 if (binary === undefined || executablePath === undefined) {
@@ -269,6 +269,7 @@ async function checkSnippets(origin: string): Promise<void> {
   const interpreters: Record<string, readonly string[]> = {
     curl: ["sh"],
     typescript: [process.execPath, "run"],
+    ...(flags.grpcurl === undefined ? {} : { grpcurl: ["sh"] }),
     ...(python === undefined ? {} : { python: [python], python_grpc: [python] }),
   };
   for (const signature of ["serving_default", "classify"]) {
@@ -278,7 +279,8 @@ async function checkSnippets(origin: string): Promise<void> {
       await check(`the copied ${kind} of ${signature} runs as it stands`, async () => {
         await page.locator(`#tab-${kind}`).click();
         const file = join(work, `snippet_${kind}.${kind === "typescript" ? "ts" : "txt"}`);
-        writeFileSync(file, (await page.locator("#snippet").textContent()) ?? "");
+        const snippet = (await page.locator("#snippet").textContent()) ?? "";
+        writeFileSync(file, snippet.replace(/^grpcurl /, `${flags.grpcurl} `));
         const child = Bun.spawn([...command, file], {
           env: { ...process.env, TF_CPP_MIN_LOG_LEVEL: "3", CUDA_VISIBLE_DEVICES: "" },
           stdio: ["ignore", "pipe", "pipe"],
