@@ -222,6 +222,11 @@ export const optionRows = [
     "Re-read certificates, keys and --api_key_file this often; 0 means never",
     atLeast(0),
   ),
+  text(
+    "model_roots",
+    "",
+    "Comma-separated directories; clients' HandleReloadConfigRequest may name base paths only under them; empty means anywhere",
+  ),
   bool(
     "require_model_manifest",
     false,

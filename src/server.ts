@@ -43,6 +43,7 @@ import {
   TENSORFLOW_PLATFORM,
 } from "./sources/model_config.ts";
 import { pollModelConfigFile } from "./sources/model_config_file.ts";
+import { checkModelRoots } from "./sources/model_roots.ts";
 import { ServerCore } from "./sources/server_core.ts";
 import { VERSION } from "./version.ts";
 import { createWarmupRunner } from "./warmup_runner.ts";
@@ -75,6 +76,9 @@ export interface Member {
 async function optional<T>(path: string, read: (path: string) => Promise<T>): Promise<T | undefined> {
   return path === "" ? undefined : await read(path);
 }
+
+/** カンマ区切りの列。空の項目は数えない。 */
+const splitList = (text: string): string[] => text.split(",").filter((item) => item !== "");
 
 /** 矛盾する旗の組。 @see tensorflow_serving/model_servers/server.cc BuildAndStart */
 function checkCombination(options: ServerOptions): void {
@@ -174,7 +178,9 @@ export class ModelServer {
         methodNameCheck: options.enableSignatureMethodNameCheck,
         maxTensorElements: options.maxTensorElements,
       }),
-      model: new ModelService(this.#host, core, member?.link),
+      model: new ModelService(this.#host, core, member?.link, (models) =>
+        checkModelRoots(storage, splitList(options.modelRoots), models),
+      ),
       health: this.#health,
     };
     const authorize = await this.#readApiKeys();
@@ -225,7 +231,7 @@ export class ModelServer {
 
   async #createCore(): Promise<ServerCore<ModelServable>> {
     const { options, storage, wasm, cpus, isEmbedded = () => false } = this.#parts;
-    const tags = options.savedModelTags.split(",").filter((tag) => tag !== "");
+    const tags = splitList(options.savedModelTags);
     const backend = new Backend(wasm, { around: withoutNewListeners, collect: () => Bun.gc(true) });
     reportTensors(this.#host.metrics, backend);
     const loader = {

@@ -11,6 +11,8 @@ export interface BatchTask {
   readonly enqueuedMs: number;
   /** Clock.monotonicMs の時刻。無ければ無期限。 */
   readonly deadlineMs?: number;
+  /** 客が去ったら立つ。 */
+  readonly signal?: AbortSignal;
   readonly resolve: (outputs: readonly Tensor[]) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -231,6 +233,7 @@ function splitTask(task: BatchTask, free: number, max: number): BatchTask[] {
     rows,
     enqueuedMs: task.enqueuedMs,
     deadlineMs: task.deadlineMs,
+    signal: task.signal,
     resolve: (outputs) => {
       results[piece] = outputs;
       finish();

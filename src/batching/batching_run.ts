@@ -1,5 +1,5 @@
 import type { Host } from "../base/host.ts";
-import { resourceExhausted } from "../base/status.ts";
+import { cancelled, resourceExhausted } from "../base/status.ts";
 import type { ModelServable, PreparedRun, RunContext } from "../servables/model_servable.ts";
 import type { DType } from "../tensor/dtype.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -84,7 +84,9 @@ export class QueuedBatching implements Batching {
     return created;
   }
 
-  #process(run: PreparedRun, feeds: readonly string[], tasks: readonly BatchTask[]): void | Promise<void> {
+  #process(run: PreparedRun, feeds: readonly string[], queued: readonly BatchTask[]): void | Promise<void> {
+    const tasks = queued.filter(isStillThere);
+    if (tasks.length === 0) return;
     const fail = (error: unknown): void => {
       for (const task of tasks) task.reject(error);
     };
@@ -142,6 +144,13 @@ export class QueuedBatching implements Batching {
   }
 }
 
+/** 待つ間に客が去ったものは、バッチに入れない。 */
+function isStillThere({ signal, reject }: BatchTask): boolean {
+  if (!signal?.aborted) return true;
+  reject(cancelled("Run call was cancelled"));
+  return false;
+}
+
 /** 待ち行列に入れて待つ実行。名前の順が違っても、待ち行列の順に並べ替えて合流する。 */
 class QueuedRun implements PreparedRun {
   readonly feedDTypes: readonly (DType | undefined)[];
@@ -168,7 +177,7 @@ class QueuedRun implements PreparedRun {
     this.feedDTypes = feeds.map((name) => feedDTypes[queueFeeds.indexOf(name)]);
   }
 
-  async run(inputs: readonly Tensor[], { deadlineMs }: RunContext): Promise<readonly Tensor[]> {
+  async run(inputs: readonly Tensor[], { deadlineMs, signal }: RunContext): Promise<readonly Tensor[]> {
     const rows = rowsOf(inputs);
     for (let i = 0; i < inputs.length; i++) this.#metrics.inputBatchSize.observe(rows);
     const outputs = await new Promise<readonly Tensor[]>((resolve, reject) => {
@@ -177,6 +186,7 @@ class QueuedRun implements PreparedRun {
         rows,
         enqueuedMs: this.#host.clock.monotonicMs(),
         deadlineMs,
+        signal,
         resolve,
         reject,
       });

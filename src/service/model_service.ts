@@ -1,11 +1,13 @@
 import type { Host } from "../base/host.ts";
 import { Code, invalidArgument, StatusError } from "../base/status.ts";
 import type { ServableState } from "../core/servable_state.ts";
-import type { ModelServerConfig } from "../sources/model_config.ts";
+import type { ModelConfig, ModelServerConfig } from "../sources/model_config.ts";
 import type { Fleet } from "./fleet.ts";
 import { type ModelSpec, requireModelSpec, type ServedModels } from "./model_spec.ts";
 
 export { fromModelServerConfigProto } from "../sources/model_config.ts";
+
+type CheckModels = (models: readonly ModelConfig[]) => Promise<void>;
 
 /** モデルと、その版の状態(版の降順)。 */
 export interface ModelSummary {
@@ -23,12 +25,17 @@ export class ModelService {
   readonly #host: Host;
   readonly #models: ServedModels;
   readonly #fleet: Fleet | undefined;
+  readonly #checkModels: CheckModels;
 
-  /** @param fleet 同じ宛先を分け合うプロセスがあるとき。答えは全体のものになる。 */
-  constructor(host: Host, models: ServedModels, fleet?: Fleet) {
+  /**
+   * @param fleet 同じ宛先を分け合うプロセスがあるとき。答えは全体のものになる。
+   * @param checkModels 客の言う設定を断るなら投げる。
+   */
+  constructor(host: Host, models: ServedModels, fleet?: Fleet, checkModels: CheckModels = async () => {}) {
     this.#host = host;
     this.#models = models;
     this.#fleet = fleet;
+    this.#checkModels = checkModels;
   }
 
   /**
@@ -63,7 +70,7 @@ export class ModelService {
    *
    * @param metricNames 増分を知りたい指標の原名(`/tensorflow/serving/…`)。
    * @returns 指標の名前 → 増分。知らない名前は 0。
-   * @throws INVALID_ARGUMENT リストでない設定。ほかは {@link Models.reloadConfig} の失敗。
+   * @throws INVALID_ARGUMENT リストでない設定。PERMISSION_DENIED `--model_roots` の外。ほかは {@link Models.reloadConfig} の失敗。
    */
   async reloadConfig(
     config: ModelServerConfig,
@@ -75,6 +82,7 @@ export class ModelService {
         "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently supported",
       );
     }
+    await this.#checkModels(config.models);
     for (const [index, { name, basePath, modelPlatform }] of config.models.entries()) {
       this.#host.log.info("config entry", { index, name, path: basePath, platform: modelPlatform });
     }

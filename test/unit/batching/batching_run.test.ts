@@ -50,6 +50,35 @@ function start(run: PreparedRun, inputs: readonly Tensor[], context: RunContext 
   return seen;
 }
 
+describe("a client that has gone while waiting", () => {
+  test("is left out of the batch, the others run", async () => {
+    const { host, run, model } = setUp({ batchTimeoutMs: 1000 });
+    const gone = new AbortController();
+    const a = start(run, [floats([2], 100, 42)], { signal: gone.signal });
+    const b = start(run, [floats([1], 2)], { signal: new AbortController().signal });
+    await host.clock.settle();
+    gone.abort();
+    await host.clock.advance(1000);
+    expect([a.result, b.result]).toEqual(["CANCELLED: Run call was cancelled", "[1] 3"]);
+    expect(model.rows).toEqual([1]);
+  });
+
+  test("alone in its batch costs no run, in pieces neither", async () => {
+    const { host, run, model } = setUp({
+      batchTimeoutMs: 1000,
+      enableLargeBatchSplitting: true,
+      maxBatchSize: 8,
+      maxExecutionBatchSize: 4,
+    });
+    const gone = new AbortController();
+    const seen = start(run, [floats([8], 1, 2, 3, 4, 5, 6, 7, 8)], { signal: gone.signal });
+    gone.abort();
+    await host.clock.advance(1000);
+    expect(seen.result).toBe("CANCELLED: Run call was cancelled");
+    expect(model.rows).toEqual([]);
+  });
+});
+
 describe("merging", () => {
   test("fills a batch and gives everyone their own rows, without waiting for the timeout", async () => {
     const { host, run, model } = setUp({ batchTimeoutMs: 1000 });
