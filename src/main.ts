@@ -1,38 +1,7 @@
 import { basename } from "node:path";
-import { UsageError } from "./cli/command.ts";
-import { formatHelp } from "./cli/command_help.ts";
 import { commands } from "./cli/commands.ts";
+import { runCommand } from "./cli/run_command.ts";
 import { serve } from "./cli/serve.ts";
-import { usage } from "./cli/usage.ts";
-import { nearest } from "./options.ts";
-
-/** 使い方の誤りの終了コード。 */
-const WRONG_USAGE = 2;
-
-async function runCommand(word: string, args: readonly string[]): Promise<number> {
-  const command = commands.get(word);
-  if (command === undefined) {
-    const near = nearest(word, [...commands.keys(), "serve"]);
-    console.error(
-      `unknown command: ${word}${near === undefined ? "" : ` (did you mean ${near}?)`}\n\n${usage(commands.values())}`,
-    );
-    return WRONG_USAGE;
-  }
-  if (args.includes("--help") || args.includes("-h")) {
-    console.log(formatHelp(command));
-    return 0;
-  }
-  try {
-    return await command.run(args);
-  } catch (error) {
-    const misused =
-      error instanceof UsageError ||
-      (error instanceof TypeError && "code" in error && String(error.code).startsWith("ERR_PARSE_ARGS"));
-    if (!misused) throw error;
-    console.error(`${error.message}\n\n${formatHelp(command)}`);
-    return WRONG_USAGE;
-  }
-}
 
 /**
  * 引数の先頭が語なら副コマンド、旗なら(または何も無ければ)サーバー。

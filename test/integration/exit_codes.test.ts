@@ -1,0 +1,62 @@
+import { describe, expect, spyOn, test } from "bun:test";
+import { exitCodesOf } from "../../src/cli/command_help.ts";
+import { commands } from "../../src/cli/commands.ts";
+import { runCommand } from "../../src/cli/run_command.ts";
+import { serve } from "../../src/cli/serve.ts";
+import { serveExitCodes } from "../../src/cli/usage.ts";
+import { freePort } from "../helpers/free_port.ts";
+
+/** main と同じ振り分けを、同じプロセスで。 */
+async function exitOf(args: readonly string[]): Promise<{ code: number; err: string }> {
+  const errors: string[] = [];
+  const log = spyOn(console, "log").mockImplementation(() => {});
+  const error = spyOn(console, "error").mockImplementation((...parts) => void errors.push(parts.join(" ")));
+  try {
+    const [word = "", ...rest] = args;
+    const code = await (word.startsWith("-") ? serve(args) : runCommand(word, rest));
+    return { code, err: errors.join("\n") };
+  } finally {
+    log.mockRestore();
+    error.mockRestore();
+  }
+}
+
+const documented = (word: string): readonly number[] => {
+  const command = commands.get(word);
+  return (command === undefined ? serveExitCodes : exitCodesOf(command)).map(([code]) => code);
+};
+
+describe("documented exit codes are the real ones", () => {
+  test.each([
+    ["serve", 0, ["--version"]],
+    ["serve", 0, ["--help"]],
+    ["serve", 255, ["--port=x"]],
+    ["predict", 2, ["predict", "1"]],
+    ["predict", 1, ["predict", "--server=127.0.0.1:CLOSED", "1", "2", "3", "4"]],
+    ["show", 1, ["show", "/does/not/exist"]],
+    ["export", 2, ["export"]],
+    ["export", 1, ["export", "/dev/null"]],
+    ["health", 1, ["health", "--server=127.0.0.1:CLOSED"]],
+    ["warmup", 2, ["warmup"]],
+    ["warmup", 1, ["warmup", "record", "/does/not/exist"]],
+    ["bench", 1, ["bench", "--rest=127.0.0.1:CLOSED"]],
+    ["bench", 2, ["bench", "--concurrency=0"]],
+    ["completion", 0, ["completion", "bash"]],
+    ["completion", 2, ["completion", "tcsh"]],
+  ] as const)("%s exits with %d: %j", async (word, code, args) => {
+    const closed = String(await freePort());
+    const answer = await exitOf(args.map((arg) => arg.replace("CLOSED", closed)));
+    expect([answer.code, answer.err]).toEqual([code, code === 0 ? "" : expect.stringMatching(/\S/)]);
+    expect(documented(word)).toContain(code);
+  });
+
+  test("an unknown command exits with 2 and names a near one", async () => {
+    const { code, err } = await exitOf(["expotr"]);
+    expect([code, err]).toEqual([2, expect.stringContaining("did you mean export?")]);
+  });
+
+  test("a flag no command has exits with 2 and shows the help", async () => {
+    const { code, err } = await exitOf(["health", "--servre=x"]);
+    expect([code, err]).toEqual([2, expect.stringContaining("usage: iris-serving health")]);
+  });
+});
