@@ -1,4 +1,4 @@
-// 小さいモデルを配りながら大きなモデルを読み込み、小さいモデルへの要求が待たされた最大の時間を測る。
+// 小さいモデルを配りながら大きなモデルを読み込み、小さいモデルへの要求が待たされた最大の時間と、降ろした後の常駐メモリを測る。
 //   bun scripts/load/big_model.ts [--megabytes=500] [--binary=./iris-serving]
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -51,7 +51,12 @@ const isAvailable = (name: string): Promise<boolean> =>
   );
 while (!(await isAvailable("small"))) await Bun.sleep(50);
 
-const latencies = { before: [] as number[], during: [] as number[] };
+async function rss(): Promise<number> {
+  const status = await Bun.file(`/proc/${server.pid}/status`).text();
+  return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1024;
+}
+
+const latencies = { before: [] as number[], during: [] as number[], unloading: [] as number[] };
 let phase: keyof typeof latencies = "before";
 let running = true;
 let failed = 0;
@@ -70,9 +75,14 @@ writeFileSync(config, `model_config_list { ${small} ${big} }`);
 const started = performance.now();
 while (!(await isAvailable("big"))) await Bun.sleep(100);
 const loadSeconds = (performance.now() - started) / 1000;
+const loadedMegabytes = await rss();
+phase = "unloading";
+writeFileSync(config, `model_config_list { ${small} }`);
+while (await isAvailable("big")) await Bun.sleep(100);
+await Bun.sleep(3000);
 running = false;
 await requests;
-const rss = /VmRSS:\s+(\d+)/.exec(await Bun.file(`/proc/${server.pid}/status`).text())?.[1];
+const unloadedMegabytes = await rss();
 server.kill("SIGTERM");
 await server.exited;
 rmSync(base, { recursive: true, force: true });
@@ -84,7 +94,7 @@ console.log(
       megabytes: Number(values.megabytes),
       loadSeconds,
       failed,
-      rssMegabytes: Number(rss) / 1024,
+      rssMegabytes: { loaded: loadedMegabytes, unloaded: unloadedMegabytes },
       ...Object.fromEntries(
         Object.entries(latencies).map(([name, list]) => [
           name,

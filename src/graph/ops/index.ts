@@ -4,6 +4,7 @@ import { castOps } from "./cast.ts";
 import { controlOps } from "./control.ts";
 import { convOps } from "./conv.ts";
 import { decodeCsvOps } from "./decode_csv.ts";
+import { decodeJsonExampleOps } from "./decode_json_example.ts";
 import { einsumOps } from "./einsum.ts";
 import { fftOps } from "./fft.ts";
 import { gatherOps } from "./gather.ts";
@@ -38,6 +39,7 @@ import { shapeOps } from "./shape.ts";
 import { sliceOps } from "./slice.ts";
 import { sparseOps } from "./sparse.ts";
 import { sparseCrossOps } from "./sparse_cross.ts";
+import { stackOps } from "./stack.ts";
 import { stringFormatOps } from "./string_format.ts";
 import { stringHashOps } from "./string_hash.ts";
 import { stringOps } from "./strings.ts";
@@ -81,6 +83,7 @@ const families: readonly (readonly OpRow[])[] = [
   resizeOps,
   identityOps,
   decodeCsvOps,
+  decodeJsonExampleOps,
   regexOps,
   stringFormatOps,
   stringHashOps,
@@ -88,6 +91,7 @@ const families: readonly (readonly OpRow[])[] = [
   unicodeOps,
   listOps,
   tensorArrayOps,
+  stackOps,
   parseExampleOps,
   parseSequenceExampleOps,
   segmentOps,

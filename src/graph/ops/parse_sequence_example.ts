@@ -399,8 +399,47 @@ function sequenceV2(attrs: Attrs): HostKernel {
   };
 }
 
+/** 鍵を 1 本ずつの入力で受け、1 例だけを解く。feature_list の長さは出さない。 */
+function sequenceSingle(attrs: Attrs): HostKernel {
+  const context = sideOf(attrs, "context", "Tcontext_dense", false);
+  const lists = sideOf(attrs, "feature_list", "feature_list_dense_types", false);
+  return ([serialized, empties, ...rest]) => {
+    if (serialized!.shape.length !== 0) {
+      throw invalidArgument(
+        `Expected serialized to be a scalar, got shape: ${formatShape(serialized!.shape)}`,
+      );
+    }
+    const take = (count: number): Tensor[] => rest.splice(0, count);
+    const keys = (count: number): string[] => take(count).flatMap(keysOf);
+    const contextKeys: Keys = {
+      sparse: keys(context.sparse.length),
+      dense: keys(context.dense.length),
+      ragged: [],
+    };
+    const listKeys: Keys = { sparse: keys(lists.sparse.length), dense: keys(lists.dense.length), ragged: [] };
+    const defaults = take(context.dense.length);
+    const assumed = new Set(keysOf(empties!));
+    const assumedEmpty = listKeys.dense.map((key) => assumed.has(key));
+    const out = parse(serialized!, rest[0]!, {
+      context,
+      lists,
+      contextKeys,
+      listKeys,
+      assumedEmpty,
+      defaults,
+    });
+    return [
+      ...columns(out.contextSparse, 3),
+      ...out.contextDense,
+      ...columns(out.listSparse, 3),
+      ...columns(out.listDense, 1),
+    ];
+  };
+}
+
 /** tf.SequenceExample を解く演算。 */
 export const parseSequenceExampleOps: readonly OpRow[] = [
   { op: "ParseSequenceExample", host: ({ attrs }) => sequenceV1(attrs) },
+  { op: "ParseSingleSequenceExample", host: ({ attrs }) => sequenceSingle(attrs) },
   { op: "ParseSequenceExampleV2", host: ({ attrs }) => sequenceV2(attrs) },
 ];

@@ -207,9 +207,70 @@ function crossHashed(attrs: Attrs): HostKernel {
   };
 }
 
+/** ragged の列。行の区切りがそのまま数になる。 */
+function raggedColumn(values: Tensor, splits: Tensor): Column {
+  const ends = toNumbers(splits);
+  if (
+    ends[0] !== 0 ||
+    ends.some((end, i) => i > 0 && end < ends[i - 1]!) ||
+    ends.at(-1) !== values.data.length
+  ) {
+    throw invalidArgument("Invalid ragged splits");
+  }
+  const counts = ends.slice(1).map((end, row) => end - ends[row]!);
+  return { sparse: true, values, counts, starts: ends.slice(0, -1) };
+}
+
+/**
+ * ragged, sparse, dense の混ざった列を、`input_order` の順に掛け合わせる。
+ *
+ * @see tensorflow/core/kernels/ragged_cross_op.cc
+ */
+function raggedCross(attrs: Attrs): HostKernel {
+  const ragged = attrs.dtypes("ragged_values_types").length;
+  const sparse = attrs.int("Nsparse");
+  const order = attrs.string("input_order");
+  const hash = attrs.bool("hashed_output");
+  const buckets = attrs.bigint("num_buckets");
+  const key = BigInt.asUintN(64, attrs.bigint("hash_key"));
+  const splitType = attrs.dtype("out_row_splits_type") === "int32" ? "int32" : "int64";
+  const feature = ({ values }: Column, index: number): bigint =>
+    values.dtype === "string" ? fingerprint64(values.data[index]!) : intAt(values, index);
+  return (inputs) => {
+    const from = 2 * ragged;
+    const others = columnsOf(inputs.slice(from), sparse, 3 * sparse, inputs.length - from);
+    const batch =
+      sparse > 0 || inputs.length > from + 3 * sparse ? others.batch : inputs[ragged]!.shape[0]! - 1;
+    const kinds = {
+      R: Array.from({ length: ragged }, (_, i) => raggedColumn(inputs[i]!, inputs[ragged + i]!)),
+      S: others.columns.slice(0, sparse),
+      D: others.columns.slice(sparse),
+    };
+    const columns = [...order].map((kind) => {
+      const next = kinds[kind as keyof typeof kinds]?.shift();
+      if (next === undefined || next.counts.length !== batch) {
+        throw invalidArgument(`inputs must all have the same batch dimension size.`);
+      }
+      return next;
+    });
+    const all = { columns, batch };
+    const [indices, values] = hash ? hashed(all, feature, key, buckets) : joined(all, encodeText("_X_"));
+    const ends = new Array<number>(batch + 1).fill(0);
+    const rows = indices!.data as BigInt64Array;
+    for (let i = 0; i < rows.length; i += 2) ends[Number(rows[i]) + 1]!++;
+    for (let row = 0; row < batch; row++) ends[row + 1]! += ends[row]!;
+    const splits =
+      splitType === "int32"
+        ? tensor("int32", [batch + 1], Int32Array.from(ends))
+        : tensor("int64", [batch + 1], BigInt64Array.from(ends, BigInt));
+    return [values!, splits];
+  };
+}
+
 /** 特徴の掛け合わせ(feature column と HashedCrossing)。 */
 export const sparseCrossOps: readonly OpRow[] = [
   { op: "SparseCross", host: ({ attrs }) => crossV1(attrs) },
   { op: "SparseCrossV2", host: ({ attrs }) => crossV2(attrs) },
+  { op: "RaggedCross", host: ({ attrs }) => raggedCross(attrs) },
   { op: "SparseCrossHashed", host: ({ attrs }) => crossHashed(attrs) },
 ];

@@ -6,11 +6,13 @@ import { sparseCrossOps } from "../../../../src/graph/ops/sparse_cross.ts";
 import { Value } from "../../../../src/graph/value.ts";
 import { type Tensor, tensor } from "../../../../src/tensor/tensor.ts";
 import ragged from "../../../fixtures/ops/ragged.json";
+import raggedCross from "../../../fixtures/ops/ragged_cross.json";
 import sparse from "../../../fixtures/ops/sparse.json";
 import { describeOps, fakeNode } from "../../../helpers/op_cases.ts";
 
 describeOps("sparse", [...sparseOps, ...sparseCrossOps, ...setOps], sparse);
 describeOps("ragged", raggedOps, ragged);
+describeOps("ragged_cross", sparseCrossOps, raggedCross);
 
 describe("ragged tensors in variants", () => {
   const i64 = (...values: number[]): Tensor =>
