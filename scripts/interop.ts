@@ -3,7 +3,7 @@
 // 相手は .cache/interop に入れて使い回す。最後の行は「N passed, N failed」。
 import { mkdirSync } from "node:fs";
 import { createServer } from "node:net";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { findChromium } from "./chromium.ts";
 import {
   createTransports,
@@ -182,6 +182,12 @@ async function runTable(client: readonly string[]): Promise<Outcome> {
   return sum(outcomes);
 }
 
+/** Go の無い機械では、Python の包みになった Go を入れて PATH の先頭に置く。 */
+async function provideGo(): Promise<void> {
+  if (Bun.which("go") !== null) return;
+  process.env["PATH"] = `${dirname(await python("go"))}:${process.env["PATH"]}`;
+}
+
 /** 版を固定した Go の道具。無ければ入れる。 */
 async function goTool(module: string, version: string): Promise<string> {
   const bin = join(cache, "bin", version);
@@ -348,6 +354,7 @@ const checks: Record<string, () => Promise<Outcome | undefined>> = {
     const tools = [chromium, await python("newest"), `--grpcurl=${await grpcurl()}`];
     return run([bun, join(here, "page.ts"), binary, ...tools]);
   },
+  "lifecycle by symlinks": () => run([bun, join(here, "lifecycle_symlinks.ts"), binary]),
   "damaged executables": () => run([bun, join(here, "damaged_binary.ts"), binary]),
   "deploy files": () => run([bun, join(here, "deploy.ts"), join(cache, "deploy")]),
   "rolling restart behind proxies": () => run([bun, join(here, "rolling_restart.ts"), binary]),
@@ -365,6 +372,7 @@ if (unknown.length > 0) {
   process.exit(2);
 }
 await must([bun, "scripts/build.ts"]);
+await provideGo();
 for (const [name, body] of Object.entries(checks)) {
   if (wanted.length === 0 || wanted.includes(name)) await check(name, body);
 }
