@@ -18,7 +18,7 @@ const MAX_CONFIG_BYTES = 64 * 2 ** 20;
  */
 export async function readTextProto<D extends DescMessage>(
   host: Host,
-  storage: Storage,
+  storage: Pick<Storage, "read">,
   schema: D,
   path: string,
 ): Promise<MessageShape<D>> {

@@ -120,7 +120,11 @@ export const optionRows = [
     "Text-format ConfigProto; checked, then ignored",
     ignored(RUNTIME),
   ),
-  text("platform_config_file", "", "", ignored("batching, tags and warm-up have flags of their own")),
+  text(
+    "platform_config_file",
+    "",
+    "Text-format PlatformConfigMap; replaces the flags for batching, tags and warm-up",
+  ),
   float("per_process_gpu_memory_fraction", 0, "", ignored(GPU)),
   text("saved_model_tags", "serve", "Comma-separated tag set of the MetaGraph to serve"),
   bool("use_alts_credentials", false, "", ignored("Google ALTS exists only inside Google")),

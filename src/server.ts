@@ -6,7 +6,6 @@ import { toBatchingParameters, toQueueOptions } from "./batching/batching_parame
 import { withoutNewListeners } from "./cli/process_listeners.ts";
 import { readTextProto } from "./config_files.ts";
 import { availabilityPreserving } from "./core/aspired_version_policy.ts";
-import { ConfigProtoSchema } from "./gen/tensorflow/core/protobuf/config_pb.ts";
 import { ModelServerConfigSchema } from "./gen/tensorflow_serving/config/model_server_config_pb.ts";
 import { MonitoringConfigSchema } from "./gen/tensorflow_serving/config/monitoring_config_pb.ts";
 import { BatchingParametersSchema } from "./gen/tensorflow_serving/servables/tensorflow/session_bundle_config_pb.ts";
@@ -18,6 +17,7 @@ import type { GrpcAddress } from "./grpc/listener.ts";
 import type { ServerOptions } from "./options.ts";
 import type { PageFile } from "./page_bundle.ts";
 import { createPageSite } from "./page_site.ts";
+import { type PlatformSettings, readPlatforms } from "./platform_config.ts";
 import { pollFiles } from "./polled_files.ts";
 import type { WorkerLink } from "./processes/worker_link.ts";
 import { RestDoor } from "./rest/rest_door.ts";
@@ -40,11 +40,10 @@ import {
   fromModelServerConfigProto,
   type ModelServerConfig,
   singleModelConfig,
-  TENSORFLOW_PLATFORM,
 } from "./sources/model_config.ts";
 import { pollModelConfigFile } from "./sources/model_config_file.ts";
 import { checkModelRoots } from "./sources/model_roots.ts";
-import { ServerCore } from "./sources/server_core.ts";
+import { type CreateLoader, ServerCore } from "./sources/server_core.ts";
 import { VERSION } from "./version.ts";
 import { createWarmupRunner } from "./warmup_runner.ts";
 
@@ -95,24 +94,6 @@ function checkCombination(options: ServerOptions): void {
       "Both server_options.model_base_path and server_options.model_config_file are empty!",
     );
   }
-  if (options.batchingParametersFile !== "" && !options.enableBatching) {
-    throw invalidArgument(
-      "server_options.batching_parameters_file is set without setting server_options.enable_batching to true.",
-    );
-  }
-  const { tensorflowSessionParallelism, tensorflowIntraOpParallelism, tensorflowInterOpParallelism } =
-    options;
-  if (
-    tensorflowSessionParallelism > 0 &&
-    tensorflowIntraOpParallelism > 0 &&
-    tensorflowInterOpParallelism > 0
-  ) {
-    throw invalidArgument(
-      "Either configure server_options.tensorflow_session_parallelism or " +
-        "(server_options.tensorflow_intra_op_parallelism, server_options.tensorflow_inter_op_parallelism) separately. " +
-        "You cannot configure all.",
-    );
-  }
 }
 
 /** 漏れがあれば、要求の数とともに増え続ける。 */
@@ -131,7 +112,8 @@ export class ModelServer {
   readonly #admission: Admission;
   readonly #doors: Door[] = [];
   #core: ServerCore<ModelServable> | undefined;
-  #batches: BatchScheduler | undefined;
+  /** 待ち行列。モデルの種類ごと。 */
+  readonly #batches: BatchScheduler[] = [];
   #stopPolling = (): void => {};
   /** 証明書と鍵の見回りをやめる関数。 */
   readonly #following: (() => void)[] = [];
@@ -156,10 +138,7 @@ export class ModelServer {
     checkCombination(options);
     const { member } = this.#parts;
     const config = (await member?.link.join()) ?? (await this.#readModelConfig());
-    await optional(options.tensorflowSessionConfigFile, (path) =>
-      readTextProto(this.#host, storage, ConfigProtoSchema, path),
-    );
-    const core = await this.#createCore();
+    const core = this.#createCore(await readPlatforms(this.#host, storage, options));
     this.#core = core;
     await core.reloadConfig(config);
     await optional(options.threadPoolFactoryConfigFile, (path) =>
@@ -208,7 +187,7 @@ export class ModelServer {
     this.#stopPolling();
     for (const stopFollowing of this.#following) stopFollowing();
     // もう仲間は来ない。仲間を待っている仕事を、待ち時間を使い切らずに終わらせる。
-    this.#batches?.hurry();
+    for (const scheduler of this.#batches) scheduler.hurry();
     await Promise.all(this.#doors.map((door) => door.stop(graceMs)));
     await this.#core?.shutdown();
   }
@@ -229,29 +208,10 @@ export class ModelServer {
     );
   }
 
-  async #createCore(): Promise<ServerCore<ModelServable>> {
-    const { options, storage, wasm, cpus, isEmbedded = () => false } = this.#parts;
-    const tags = splitList(options.savedModelTags);
+  #createCore(platforms: ReadonlyMap<string, PlatformSettings>): ServerCore<ModelServable> {
+    const { options, storage, wasm, cpus } = this.#parts;
     const backend = new Backend(wasm, { around: withoutNewListeners, collect: () => Bun.gc(true) });
     reportTensors(this.#host.metrics, backend);
-    const loader = {
-      storage,
-      open: openSavedModel(this.#host, storage, {
-        tags,
-        backend,
-        // 埋め込みのモデルは、実行ファイルの指紋の表で確かめてある。
-        requiresManifest: (directory) => options.requireModelManifest && !isEmbedded(directory),
-      }),
-      coat: createModelBatching(this.#host, await this.#readBatching(), options.maxQueueDelayMs),
-      warmup: options.enableModelWarmup
-        ? {
-            runner: createWarmupRunner(this.#host, {
-              methodNameCheck: options.enableSignatureMethodNameCheck,
-            }),
-            numRequestIterations: options.numRequestIterationsForWarmup,
-          }
-        : undefined,
-    };
     return new ServerCore<ModelServable>(this.#host, storage, {
       manager: {
         policy: availabilityPreserving,
@@ -265,24 +225,49 @@ export class ModelServer {
       numInitialLoadThreads: 4 * cpus,
       fileSystemPollWaitSeconds: options.fileSystemPollWaitSeconds,
       allowVersionLabelsForUnavailableModels: options.allowVersionLabelsForUnavailableModels,
-      platforms: new Map([
-        [TENSORFLOW_PLATFORM, (id, path) => new SavedModelLoader(this.#host, loader, id, path)],
-      ]),
+      platforms: new Map(
+        Array.from(platforms, ([platform, settings]) => [platform, this.#createLoaders(settings, backend)]),
+      ),
     });
   }
 
-  async #readBatching(): Promise<QueueSettings | undefined> {
-    const { options, storage, cpus } = this.#parts;
-    if (!options.enableBatching) return undefined;
-    const read = (path: string) => readTextProto(this.#host, storage, BatchingParametersSchema, path);
-    const parameters = toBatchingParameters(await optional(options.batchingParametersFile, read), cpus);
+  #createLoaders(settings: PlatformSettings, backend: Backend): CreateLoader<ModelServable> {
+    const { options, storage, isEmbedded = () => false } = this.#parts;
+    const loader = {
+      storage,
+      open: openSavedModel(this.#host, storage, {
+        tags: settings.tags,
+        backend,
+        // 埋め込みのモデルは、実行ファイルの指紋の表で確かめてある。
+        requiresManifest: (directory) => options.requireModelManifest && !isEmbedded(directory),
+      }),
+      coat: createModelBatching(this.#host, this.#createQueues(settings), options.maxQueueDelayMs),
+      warmup: settings.warmup
+        ? {
+            runner: createWarmupRunner(this.#host, {
+              methodNameCheck: options.enableSignatureMethodNameCheck,
+            }),
+            numRequestIterations: settings.numRequestIterations,
+          }
+        : undefined,
+    };
+    return (id, path) => new SavedModelLoader(this.#host, loader, id, path);
+  }
+
+  #createQueues({ batching, perModelBatching }: PlatformSettings): QueueSettings | undefined {
+    if (batching === undefined) return undefined;
+    const { storage, cpus } = this.#parts;
+    const parameters = toBatchingParameters(batching, cpus);
     const perModel = async (path: string) =>
-      (await storage.exists(path)) ? toQueueOptions(await read(path)) : undefined;
-    this.#batches = new BatchScheduler(this.#host, parameters.numBatchThreads);
+      (await storage.exists(path))
+        ? toQueueOptions(await readTextProto(this.#host, storage, BatchingParametersSchema, path))
+        : undefined;
+    const scheduler = new BatchScheduler(this.#host, parameters.numBatchThreads);
+    this.#batches.push(scheduler);
     return {
-      scheduler: this.#batches,
+      scheduler,
       queue: parameters.queue,
-      ...(options.enablePerModelBatchingParameters ? { readPerModel: perModel } : {}),
+      ...(perModelBatching ? { readPerModel: perModel } : {}),
     };
   }
 

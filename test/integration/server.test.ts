@@ -32,6 +32,17 @@ function createServer(flags: readonly string[]): ModelServer {
   return new ModelServer(host, { options, storage: embedded, wasm: wasmFiles, cpus: 2 });
 }
 
+/** `legacy_config` を持つ設定ファイルのパス。 */
+function platforms(platform: string, config: string): string {
+  const path = join(directory, `platforms_${platform}.txt`);
+  writeFileSync(
+    path,
+    `platform_configs { key: "${platform}" value { source_adapter_config {
+       [type.googleapis.com/tensorflow.serving.SavedModelBundleSourceAdapterConfig] { legacy_config { ${config} } } } } }`,
+  );
+  return path;
+}
+
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 describe("ModelServer on the embedded model", () => {
@@ -185,6 +196,24 @@ describe("ModelServer.start() refuses", () => {
       "tags that no graph has",
       ["--saved_model_tags=serve,gpu", "--max_num_load_retries=0"],
       "did not become available",
+    ],
+    [
+      "a platform file whose tags no graph has",
+      [
+        `--platform_config_file=${platforms("tensorflow", 'saved_model_tags: "gpu"')}`,
+        "--max_num_load_retries=0",
+      ],
+      "did not become available",
+    ],
+    [
+      "a platform file without the model's platform",
+      [`--platform_config_file=${platforms("other", "")}`],
+      "Model iris requests unsupported platform tensorflow",
+    ],
+    [
+      "a missing platform file",
+      ["--platform_config_file=/no/such/file"],
+      "/no/such/file; No such file or directory",
     ],
     ["a missing TLS file", ["--ssl_config_file=/no/such/file"], "/no/such/file; No such file or directory"],
     ["a bad monitoring file", [`--monitoring_config_file=${bad}`], "Invalid protobuf file"],
