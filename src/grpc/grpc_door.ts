@@ -1,4 +1,4 @@
-import { constants, type IncomingHttpHeaders } from "node:http2";
+import { constants, type IncomingHttpHeaders, type ServerHttp2Session } from "node:http2";
 import { type ConnectionInjector, Server, ServerCredentials } from "@grpc/grpc-js";
 import type { Host } from "../base/host.ts";
 import { invalidArgument, unauthenticated } from "../base/status.ts";
@@ -125,8 +125,9 @@ export class GrpcDoor implements Door {
     await Promise.race([this.#announce(), expired.promise]);
     // 終わりの無い流れ(健全性の見張りなど)は、待っても終わらない。
     this.#closing.abort();
-    // 始まっている呼び出しが終わるのを待つ。
-    const drained = new Promise<void>((resolve) => this.#server.tryShutdown(() => resolve()));
+    // 始まっている呼び出しが終わるのを待つ。grpc-js の tryShutdown には任せない。Bun の HTTP/2 サーバーは
+    // 閉じ始めた時点で接続を「閉じた」とするので、呼び出しの終わりを待たずに済んだことになる。
+    const drained = Promise.all(openSessions(this.#server).map(closeWhenDone));
     await Promise.race([drained, expired.promise]);
     cancel();
     this.#injector.drain(0);
@@ -149,6 +150,11 @@ export class GrpcDoor implements Door {
       ),
     );
   }
+}
+
+/** 開いている流れがすべて終わってから閉じる。 */
+function closeWhenDone(session: ServerHttp2Session): Promise<void> {
+  return new Promise((resolve) => session.close(resolve));
 }
 
 const HEALTH_PATH = `/${HealthService.typeName}/`;

@@ -18,15 +18,17 @@ export function printStatuses(states: readonly ServableState[]): string {
   return printProto(GetModelStatusResponseSchema, response);
 }
 
-/** モデルの一覧の本文。`ready` は、AVAILABLE な版があること。版の書き方は {@link printStatuses} と同じ。 */
+/** モデルの一覧の本文。`ready` は、AVAILABLE な版があること。版の書き方は {@link printStatuses} と同じで、提供中なら指紋が付く。 */
 export function printModels(models: readonly ModelSummary[]): string {
-  const list = models.map(({ name, states }) => ({
+  const list = models.map(({ name, states, digests }) => ({
     name,
     ready: states.some(({ state }) => state === "AVAILABLE"),
     versions: states.map(({ id, state, error }) => ({
       version: String(id.version),
       state,
       status: { error_code: codeName(error?.code ?? Code.OK), error_message: error?.message ?? "" },
+      // JSON に undefined は出ない。
+      sha256: state === "AVAILABLE" ? digests.get(id.version) : undefined,
     })),
   }));
   return `${JSON.stringify({ models: list }, undefined, 1)}\n`;

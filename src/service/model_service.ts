@@ -13,6 +13,8 @@ type CheckModels = (models: readonly ModelConfig[]) => Promise<void>;
 export interface ModelSummary {
   readonly name: string;
   readonly states: readonly ServableState[];
+  /** 版 → 読み込んだ中身の SHA-256(16 進)。このプロセスで提供中の版だけにある。 */
+  readonly digests: ReadonlyMap<bigint, string>;
 }
 
 /**
@@ -52,7 +54,21 @@ export class ModelService {
   /** 設定にあるモデルのすべて。設定の順。版をまだ見ていないモデルの `states` は空。 */
   async listModels(): Promise<ModelSummary[]> {
     return Promise.all(
-      this.#models.list().map(async (name) => ({ name, states: await this.#statesOf(name) })),
+      this.#models.list().map(async (name) => ({
+        name,
+        states: await this.#statesOf(name),
+        digests: this.#digestsOf(name),
+      })),
+    );
+  }
+
+  #digestsOf(name: string): ReadonlyMap<bigint, string> {
+    const ids = this.#models.available().filter((id) => id.name === name);
+    return new Map(
+      ids.map(({ version }) => {
+        using handle = this.#models.acquire({ name, version });
+        return [version, handle.servable.sha256];
+      }),
     );
   }
 

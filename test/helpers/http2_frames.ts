@@ -81,10 +81,13 @@ export async function connectRaw(port: number, greet = true): Promise<RawHttp2> 
     while (buffer.length >= 9 && buffer.length >= 9 + buffer.readUIntBE(0, 3)) {
       const size = buffer.readUIntBE(0, 3);
       const type = buffer[3]!;
+      const isAck = (buffer[4]! & 1) !== 0;
       const stream = buffer.readUInt32BE(5);
       const payload = Buffer.from(buffer.subarray(9, 9 + size));
       buffer = buffer.subarray(9 + size);
       types.push(type);
+      // 行儀の良い客は PING に答える。
+      if (type === Frame.ping && !isAck) socket.write(frame(Frame.ping, 1, 0, payload));
       for (const one of [...waiting]) {
         if (!one.matches(type, stream, payload)) continue;
         waiting.splice(waiting.indexOf(one), 1);

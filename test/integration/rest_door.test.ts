@@ -96,6 +96,7 @@ test("lists the models with their versions and states", async () => {
     version,
     state: "AVAILABLE",
     status: { error_code: "OK", error_message: "" },
+    sha256: "0123456789abcdef".repeat(4),
   });
   expect(JSON.parse(reply.body)).toEqual({
     models: [

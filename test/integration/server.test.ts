@@ -11,6 +11,7 @@ import { GrpcClient } from "../../src/client/grpc_client.ts";
 import { RestClient } from "../../src/client/rest_client.ts";
 import { withEmbedded } from "../../src/embedded_storage.ts";
 import { parseOptions } from "../../src/options.ts";
+import { digestEmbeddedModel, readPayload } from "../../src/payload.ts";
 import { diskStorage } from "../../src/savedmodel/storage.ts";
 import { ModelServer } from "../../src/server.ts";
 import { tensor } from "../../src/tensor/tensor.ts";
@@ -145,6 +146,13 @@ describe("ModelServer on the embedded model", () => {
   test("metrics are served where the monitoring file says", async () => {
     const reply = await fetch(`${url}/monitoring/prometheus/metrics`);
     expect(await reply.text()).toContain("# TYPE :tensorflow:serving:request_count counter");
+  });
+
+  test("the list of models has the digest that --version prints", async () => {
+    const reply = await fetch(`${url}/v1/models`);
+    const { models } = (await reply.json()) as { models: { versions: { sha256: string }[] }[] };
+    const { sha256 } = await digestEmbeddedModel(await readPayload());
+    expect(models[0]!.versions[0]!.sha256).toBe(sha256);
   });
 
   test("health says serving", async () => {
