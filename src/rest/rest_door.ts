@@ -199,6 +199,8 @@ export class RestDoor implements Door {
     for (let seen = -1; seen !== this.#received && clock.monotonicMs() < endMs; ) {
       seen = this.#received;
       await new Promise<void>((resolve) => clock.after(QUIET_MS, resolve));
+      // 混んでいてタイマーが遅れた回では、届いている要求をまだ読んでいない。
+      await new Promise<void>((resolve) => clock.endOfTurn(resolve));
     }
   }
 
@@ -395,7 +397,7 @@ export class RestDoor implements Door {
 }
 
 /** これだけの間要求が来なければ、使われている接続は無い。 */
-const QUIET_MS = 50;
+const QUIET_MS = 100;
 /** 代理が新しい接続を開き続けるときに、答え続ける限り。 */
 const MAX_ANNOUNCE_MS = 1000;
 
