@@ -4,8 +4,20 @@ import type { ByteSink } from "./byte_sink.ts";
 const pow10 = Array.from({ length: 23 }, (_, exponent) => Number(`1e${exponent}`));
 /** 10^-15 … 10^23。10 進の指数を決める比較にだけ使う。 */
 const thresholds = Array.from({ length: 39 }, (_, index) => Number(`1e${index - 15}`));
+/** 10^0, 10^-1, … 10^-38。 */
+const tinyThresholds = Array.from({ length: 39 }, (_, index) => Number(`1e-${index}`));
 const LOWEST = 1e-15;
 const HIGHEST = 1e22;
+/** これより小さい float は 9 桁への冪が倍精度に収まらない。 */
+const TINY = 1e-14;
+/** float32 の最小の正規数。 */
+const SMALLEST_NORMAL = 2 ** -126;
+/** 10^23 … 10^46 を、倍精度 2 つの和で表したもの。 */
+const bigPowers = Array.from({ length: 24 }, (_, index) => {
+  const exact = 10n ** BigInt(index + 23);
+  const high = Number(exact);
+  return { high, low: Number(exact - BigInt(high)) };
+});
 /** Veltkamp の分割に使う 2^27 + 1。 */
 const SPLITTER = 134217729;
 /** 数字列をいったん置く場所。`0.000` の長さだけ先。 */
@@ -49,6 +61,7 @@ export function putFloat(out: Uint8Array, at: number, value: number, single: boo
     out[start + 2] = 0x30;
     return start + 3;
   }
+  if (single && magnitude < TINY && magnitude >= SMALLEST_NORMAL) return putTiny(out, start, magnitude);
   if (!(magnitude >= LOWEST && magnitude < HIGHEST)) return putUncommon(out, start, magnitude, single);
 
   bits[0] = magnitude;
@@ -93,6 +106,37 @@ function putFraction(out: Uint8Array, start: number, magnitude: number): number 
   at += 9;
   while (out[at - 1] === 0x30) at--;
   return at;
+}
+
+/**
+ * 確信のある分類器が選ばなかったクラスに付けるような、ごく小さい float。
+ *
+ * 9 桁の整数と端数を倍精度 2 つの和で求める。この大きさの float は 2 の冪の分母が大きく、丁度中間の値は無い。
+ * 6 桁で読み戻せるかは、float の隣との間隔の半分と比べて決める。判断が際どいものは {@link putUncommon} に任せる。
+ */
+function putTiny(out: Uint8Array, start: number, magnitude: number): number {
+  bits[0] = magnitude;
+  const high = words[1]!;
+  let exponent = (((high >>> 20) - 1023) * 1233) >> 12;
+  if (magnitude >= tinyThresholds[-exponent - 1]!) exponent++;
+  const power = bigPowers[-15 - exponent]!;
+  const product = magnitude * power.high;
+  const error = productError(magnitude, power.high, product) + magnitude * power.low;
+  const floor = Math.floor(product);
+  const fraction = product - floor + error;
+  const six = Math.round(product / 1000);
+  const away = Math.abs(floor - six * 1000 + fraction);
+  // 仮数の下位 23 ビットを除いた 2 の冪。その 2^-24 倍が間隔の半分になる。
+  words[0] = 0;
+  words[1] = high & 0x7ff00000;
+  const leading = bits[0]!;
+  const half = leading * 2 ** -24 * power.high;
+  const isPowerOfTwo = leading === magnitude;
+  const isClose = Math.abs(away - half) < 1e-3 || Math.abs(fraction - 0.5) < 1e-6;
+  if (isPowerOfTwo || isClose) return putUncommon(out, start, magnitude, true);
+  if (away < half) return putSix(out, start, six, exponent);
+  putNineDigits(out, start + DIGITS, fraction > 0.5 ? floor + 1 : floor);
+  return layOut(out, start, 9, exponent, 9);
 }
 
 /** {@link putFloat} を伸びるバイト列に。 */

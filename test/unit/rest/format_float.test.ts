@@ -94,6 +94,24 @@ const decimal = fc
   .tuple(fc.integer({ min: 1, max: 10_000_000 }), fc.integer({ min: -25, max: 25 }))
   .map(([mantissa, power]) => Number(`${mantissa}e${power}`));
 
+/** 確信のある分類器の、選ばれなかったクラスの大きさ。6 桁で書ける数とその隣も混ぜる。 */
+const tiny = fc
+  .tuple(
+    fc.oneof(fc.integer({ min: 100_000, max: 999_999 }), fc.double({ min: 1e5, max: 1e6, noNaN: true })),
+    fc.integer({ min: -43, max: -19 }),
+    fc.constantFrom(1, 1 - 2 ** -24, 1 + 2 ** -23),
+  )
+  .map(([digits, power, nudge]) => f(f(Number(`${digits}e${power}`)) * nudge));
+
+test("formatFloat() writes tiny probabilities as the slow reference does", () => {
+  fc.assert(
+    fc.property(tiny, (value) => {
+      expect(formatFloat(value, true)).toBe(reference(value, true));
+    }),
+    { numRuns: 5000 },
+  );
+});
+
 test("formatFloat() equals the slow reference", () => {
   fc.assert(
     fc.property(
