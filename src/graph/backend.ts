@@ -424,6 +424,12 @@ interface Started {
 /** wasm の記憶がこれより小さければ、返すために作り直す手間に見合わない。 */
 const MIN_SHRINKABLE_BYTES = 64 * 2 ** 20;
 
+/**
+ * 生きているものがこの分の 1 より少なければ作り直す。捨てた記憶を OS に返す間(1 MB に 0.5 ms ほど)は止まるので、
+ * 同じ大きさの版の入れ替えでは作り直さない。
+ */
+const SPARSE = 4;
+
 interface BackendOptions {
   /** wasm の立ち上げを包むもの。tfjs-wasm の殻がプロセスに残すものを片付けるのに使う。 */
   readonly around?: Around;
@@ -476,7 +482,7 @@ export class Backend {
   }
 
   /**
-   * wasm の記憶は縮められない。半分も使われていなければ、新しい wasm に生きているテンソルを移し、古いものを
+   * wasm の記憶は縮められない。わずかしか使われていなければ、新しい wasm に生きているテンソルを移し、古いものを
    * 丸ごと捨てる。移す間も要求は古いほうで走り続ける。
    *
    * @param pause 途中で、待っている要求に順番を譲る。
@@ -485,7 +491,7 @@ export class Backend {
   async shrink(pause: () => Promise<void> = async () => {}): Promise<boolean> {
     const old = this.#device;
     if (old === undefined || this.#started === undefined || this.#shrinking) return false;
-    if (old.heapBytes < MIN_SHRINKABLE_BYTES || old.liveBytes * 2 > old.heapBytes) return false;
+    if (old.heapBytes < MIN_SHRINKABLE_BYTES || old.liveBytes * SPARSE > old.heapBytes) return false;
     const { core, instantiate } = this.#started;
     this.#shrinking = true;
     try {

@@ -38,8 +38,9 @@ export const zooNames: readonly string[] = readdirSync(root, { withFileTypes: tr
   .map(({ name }) => name)
   .sort();
 
-export function readZoo(name: string): ZooModel {
-  return JSON.parse(readFileSync(join(root, name, "cases.json"), "utf8")) as ZooModel;
+/** @param home モデルの並ぶ所。 */
+export function readZoo(name: string, home = root): ZooModel {
+  return JSON.parse(readFileSync(join(home, name, "cases.json"), "utf8")) as ZooModel;
 }
 
 function toTensor({ dtype, shape, values }: ZooTensor): Tensor {
@@ -69,8 +70,9 @@ export async function openZoo(
   tags: readonly string[],
   backend: Backend,
   deviceWork: number,
+  home = root,
 ): Promise<OpenZoo> {
-  await using bundle = await readSavedModel(diskStorage, join(root, name, "1"), tags);
+  await using bundle = await readSavedModel(diskStorage, join(home, name, "1"), tags);
   const session = await GraphSession.load(
     { ...bundle, assetFiles: await readAssets(diskStorage, bundle) },
     {
