@@ -31,12 +31,34 @@ export interface Answer extends Attempt {
   readonly milliseconds: number;
 }
 
+let key = "";
+let onLocked = (): void => {};
+
+/** 要求に添える鍵。頁を閉じれば忘れる。 */
+export function useKey(given: string): void {
+  key = given;
+}
+
+export const hasKey = (): boolean => key !== "";
+
+/** 鍵を求められた(無いか、合わない)ときに呼ばれる。 */
+export function whenLocked(listener: () => void): void {
+  onLocked = listener;
+}
+
+async function ask(path: string, init: RequestInit = {}): Promise<Response> {
+  const headers: HeadersInit = key === "" ? {} : { Authorization: `Bearer ${key}` };
+  const reply = await fetch(path, { ...init, headers, cache: "no-store" });
+  if (reply.status === 401) onLocked();
+  return reply;
+}
+
 const pathOf = (model: string, version: string | undefined): string =>
   `/v1/models/${encodeURIComponent(model)}${version === undefined ? "" : `/versions/${version}`}`;
 
 /** @throws 届かない、断られた。 */
 async function getText(path: string): Promise<string> {
-  const reply = await fetch(path, { cache: "no-store" });
+  const reply = await ask(path);
   const text = await reply.text();
   if (!reply.ok) throw new Error(errorOf(text) ?? `${reply.status} ${reply.statusText}`);
   return text;
@@ -71,7 +93,7 @@ export async function readMetadata(model: string, version: string | undefined): 
 /** 指標の頁。旗で場所が変わるので、知られた場所を順に見る。 */
 export async function readMetrics(): Promise<string | undefined> {
   for (const path of metricsPaths) {
-    const reply = await fetch(path, { cache: "no-store" });
+    const reply = await ask(path);
     if (reply.ok) return reply.text();
   }
   return undefined;
@@ -88,7 +110,7 @@ export async function post(
 ): Promise<Answer> {
   const started = performance.now();
   try {
-    const reply = await fetch(`${pathOf(model, version)}:${verb}`, { method: "POST", body });
+    const reply = await ask(`${pathOf(model, version)}:${verb}`, { method: "POST", body });
     const text = await reply.text();
     const milliseconds = performance.now() - started;
     return {

@@ -1,4 +1,4 @@
-import { type Answer, type Model, post, readMetadata } from "./api.ts";
+import { type Answer, hasKey, type Model, post, readMetadata } from "./api.ts";
 import { byId, el, setOptions } from "./dom.ts";
 import { formatJson } from "./format_json.ts";
 import { buildSample, findObstacle, firstGuess, searchSample } from "./sample.ts";
@@ -51,6 +51,7 @@ export class CallPanel {
       return {
         origin: location.origin,
         grpc: { host: location.hostname, ...grpc },
+        needsKey: hasKey(),
         model: this.#model.value,
         ...(version === LATEST ? {} : { version }),
         signature,

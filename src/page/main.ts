@@ -1,5 +1,6 @@
-import type { Model } from "./api.ts";
+import { type Model, useKey, whenLocked } from "./api.ts";
 import { CallPanel } from "./call_panel.ts";
+import { byId } from "./dom.ts";
 import { offerIris } from "./iris_panel.ts";
 import { ModelsPanel } from "./models_panel.ts";
 import { startSettings } from "./settings.ts";
@@ -9,6 +10,15 @@ const fact = (name: string): string =>
   document.querySelector<HTMLMetaElement>(`meta[name="${name}"]`)?.content ?? "";
 
 startSettings();
+const keyForm = byId("key-form", HTMLFormElement);
+whenLocked(() => {
+  keyForm.hidden = false;
+});
+keyForm.addEventListener("submit", (event) => {
+  event.preventDefault();
+  useKey(byId("key", HTMLInputElement).value);
+  keyForm.hidden = true;
+});
 const call = new CallPanel({ port: Number(fact("grpc-port")), tls: fact("grpc-tls") === "true" }, (model) =>
   models.setCurrent(model),
 );

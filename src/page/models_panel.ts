@@ -32,7 +32,9 @@ export class ModelsPanel {
   async #poll(): Promise<void> {
     if (!document.hidden || this.#models === undefined) {
       const models = await listModels().catch(() => undefined);
-      byId("lost", HTMLParagraphElement).hidden = models !== undefined;
+      // 鍵を求められているのは、切れたのとは違う。
+      byId("lost", HTMLParagraphElement).hidden =
+        models !== undefined || !byId("key-form", HTMLFormElement).hidden;
       if (models !== undefined) {
         this.#models = models;
         this.#onModels(models);

@@ -9,6 +9,8 @@ export interface SnippetCall {
   /** `http://localhost:8501` */
   readonly origin: string;
   readonly grpc: { readonly host: string; readonly port: number; readonly tls: boolean };
+  /** 鍵が要る。鍵そのものは書かず、環境変数 API_KEY から取る。 */
+  readonly needsKey: boolean;
   readonly model: string;
   /** 版を指すとき。 */
   readonly version?: string;
@@ -121,7 +123,8 @@ function grpcurl(call: SnippetCall, request: ReadRequest): string | undefined {
     signature.verb === "predict"
       ? `"inputs": {\n${tensors.join(",\n")}\n  }`
       : `"input": {"exampleList": {"examples": [\n${examples.join(",\n")}\n  ]}}`;
-  const flags = grpc.tls ? "" : "-plaintext ";
+  const flags =
+    (grpc.tls ? "" : "-plaintext ") + (call.needsKey ? '-H "authorization: Bearer $API_KEY" ' : "");
   return `grpcurl ${flags}-d ${shellQuote(`{\n  "modelSpec": {${spec}},\n  ${body}\n}`)} \\\n  ${grpc.host}:${grpc.port} tensorflow.serving.PredictionService/${methods[signature.verb]}\n`;
 }
 
@@ -174,7 +177,9 @@ function pythonGrpc(call: SnippetCall, request: ReadRequest): string | undefined
   const usesBytes = [...inputs, ...examples].some((text) => text.includes("base64."));
   const target = JSON.stringify(`${grpc.host}:${grpc.port}`);
   return [
-    ...(usesBytes ? ["import base64", ""] : []),
+    ...(usesBytes ? ["import base64"] : []),
+    ...(call.needsKey ? ["import os"] : []),
+    ...(usesBytes || call.needsKey ? [""] : []),
     "import grpc",
     "import tensorflow as tf",
     `from tensorflow_serving.apis import ${module}, prediction_service_pb2_grpc`,
@@ -189,7 +194,23 @@ function pythonGrpc(call: SnippetCall, request: ReadRequest): string | undefined
     ...(key === "serving_default" ? [] : [`request.model_spec.signature_name = ${JSON.stringify(key)}`]),
     ...inputs,
     ...examples,
-    `print(stub.${methods[verb]}(request, 10.0))`,
+    call.needsKey
+      ? `print(stub.${methods[verb]}(request, 10.0, metadata=[("authorization", "Bearer " + os.environ["API_KEY"])]))`
+      : `print(stub.${methods[verb]}(request, 10.0))`,
+    "",
+  ].join("\n");
+}
+
+function pythonRest(url: string, json: string, needsKey: boolean): string {
+  const headers = needsKey ? ', headers={"Authorization": "Bearer " + os.environ["API_KEY"]}' : "";
+  return [
+    ...(needsKey ? ["import os"] : []),
+    "import urllib.request",
+    "",
+    `body = r"""${json}"""`,
+    `request = urllib.request.Request("${url}", data=body.encode()${headers})`,
+    "with urllib.request.urlopen(request) as reply:",
+    "    print(reply.read().decode())",
     "",
   ].join("\n");
 }
@@ -206,13 +227,15 @@ const hasWideInteger = (text: string): boolean =>
 export function buildSnippet(kind: SnippetKind, call: SnippetCall): string | undefined {
   const url = urlOf(call);
   const json = compactJson(call.text);
-  if (kind === "curl") return `curl -X POST ${url} \\\n  -d ${shellQuote(json)}\n`;
-  if (kind === "python") {
-    return `import urllib.request\n\nbody = r"""${json}"""\nwith urllib.request.urlopen("${url}", data=body.encode()) as reply:\n    print(reply.read().decode())\n`;
+  if (kind === "curl") {
+    const header = call.needsKey ? `  -H "Authorization: Bearer $API_KEY" \\\n` : "";
+    return `curl -X POST ${url} \\\n${header}  -d ${shellQuote(json)}\n`;
   }
+  if (kind === "python") return pythonRest(url, json, call.needsKey);
   if (kind === "typescript") {
     const body = hasWideInteger(json) ? JSON.stringify(json) : `JSON.stringify(${json})`;
-    return `const reply = await fetch("${url}", {\n  method: "POST",\n  body: ${body},\n});\nconsole.log(await reply.text());\n`;
+    const header = call.needsKey ? "  headers: { Authorization: 'Bearer ' + process.env.API_KEY },\n" : "";
+    return `const reply = await fetch("${url}", {\n  method: "POST",\n${header}  body: ${body},\n});\nconsole.log(await reply.text());\n`;
   }
   if (call.grpc.port === 0) return undefined;
   let request: ReadRequest;

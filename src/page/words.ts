@@ -12,10 +12,13 @@ export const words = {
   toLight: { en: "Switch to the light theme", ja: "明るい配色にする" },
   otherLanguage: { en: "日本語", ja: "English" },
 
+  keyNeeded: { en: "This server asks for an API key", ja: "このサーバーは API キーを求めています" },
+  keyUse: { en: "Use it", ja: "使う" },
+
   irisTitle: { en: "Which iris is it?", ja: "どのアヤメでしょう?" },
   irisLead: {
-    en: "Move the sliders. Every step asks the model for the probabilities, and for the map on the right in one batch.",
-    ja: "つまみを動かすたびに、モデルに確率をたずねます。右の地図は 1 つの要求でまとめて計算します。",
+    en: "Move the sliders. Every step asks the model for the probabilities, and for the whole map in one batch.",
+    ja: "つまみを動かすたびに、モデルに確率をたずねます。地図は 1 つの要求でまとめて計算します。",
   },
   sepal_length: { en: "Sepal length", ja: "がく片の長さ" },
   sepal_width: { en: "Sepal width", ja: "がく片の幅" },

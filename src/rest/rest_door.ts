@@ -291,7 +291,9 @@ export class RestDoor implements Door {
   #isAllowed(request: Request, authorize: (authorization: string | null) => boolean): boolean {
     const { method, url, headers } = request;
     // preflight は鍵を載せられない。答えるのは CORS の見出しだけ。
-    if (method === "OPTIONS" || openPaths.has(targetOf(url).split(/[?#]/, 1)[0]!)) return true;
+    const path = targetOf(url).split(/[?#]/, 1)[0]!;
+    // 頁は誰にでも見せる。中身はどのサーバーでも同じで、モデルのことは鍵を添えて尋ねるまで分からない。
+    if (method === "OPTIONS" || openPaths.has(path) || this.#pages.has(path)) return true;
     return authorize(headers.get("authorization"));
   }
 

@@ -30,6 +30,10 @@ export class StaticPages {
     this.#pages = pages;
   }
 
+  has(path: string): boolean {
+    return this.#pages.has(path);
+  }
+
   /** `path` に頁があれば答える。 */
   answer(path: string, request: Request): Response | undefined {
     const { method } = request;

@@ -714,9 +714,10 @@ describe("REST limits", () => {
     expect(await refused.json()).toEqual({ error: "Missing or invalid bearer token" });
   });
 
-  test("needs no token for probes and preflights", async () => {
-    await using locked = await startRest({ authorize: () => false, cors: true });
-    for (const path of ["/healthz", "/readyz", "/livez"]) {
+  test("needs no token for probes, preflights and the page", async () => {
+    const pages = new Map([["/", { contentType: "text/html", body: "<p>hello</p>" }]]);
+    await using locked = await startRest({ authorize: () => false, cors: true, pages });
+    for (const path of ["/healthz", "/readyz", "/livez", "/", "/?x=1"]) {
       expect((await fetch(locked.origin + path)).status).not.toBe(401);
     }
     for (const path of ["/healthz/../v1/models/m", "/healthzz", "/v1/models/healthz", "/"]) {

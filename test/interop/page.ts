@@ -69,7 +69,7 @@ async function serve(...args: string[]): Promise<Server> {
   const origin = `http://127.0.0.1:${restPort}`;
   await until("the server starts", () =>
     fetch(`${origin}/v1/models`).then(
-      (reply) => reply.ok,
+      (reply) => reply.ok || reply.status === 401,
       () => {
         if (child.exitCode !== null) throw new Error(`the server exited with ${child.exitCode}`);
         return false;
@@ -403,6 +403,33 @@ async function checkKeyboard(origin: string): Promise<void> {
   });
 }
 
+async function checkKey(): Promise<void> {
+  const keys = join(work, "keys");
+  writeFileSync(keys, "correct-horse-battery\n");
+  await check("a server with keys shows the page, and asks for one", async () => {
+    await using server = await serve(`--api_key_file=${keys}`);
+    const context = await browser.newContext({ locale: "en-US" });
+    const page = await context.newPage();
+    await page.goto(`${server.origin}/`);
+    for (const [key, opens] of [
+      ["wrong", false],
+      ["correct-horse-battery", true],
+    ] as const) {
+      await page.locator("#key").fill(key);
+      await page.keyboard.press("Enter");
+      if (opens) await ready(page);
+      else await page.locator("#key-form").waitFor({ state: "visible" });
+    }
+    await page.locator("#key-form").waitFor({ state: "hidden" });
+    equal(await violations(page), []);
+    await send(page);
+    equal((await textOf(page, "#status")).startsWith("200 in "), true, "status");
+    const snippet = (await page.locator("#snippet").textContent())!;
+    equal(snippet.includes("$API_KEY") && !snippet.includes("battery"), true, snippet);
+    await context.close();
+  });
+}
+
 /** 見本を送る。呼べない訳が書かれているシグネチャでは、サーバーも本当に断ることを確かめる。 */
 async function checkSamples(origin: string): Promise<void> {
   await using visited = await visit(origin);
@@ -450,8 +477,8 @@ async function checkSamples(origin: string): Promise<void> {
 
 async function takeScreenshots(origin: string, directory: string): Promise<void> {
   const shots = [
-    ["page-light", "light", { width: 1240, height: 900 }, 1],
-    ["page-dark", "dark", { width: 1240, height: 900 }, 1],
+    ["page-light", "light", { width: 1200, height: 1000 }, 1],
+    ["page-dark", "dark", { width: 1200, height: 1000 }, 1],
     ["page-phone", "light", { width: 390, height: 844 }, 2],
   ] as const;
   for (const [name, colorScheme, viewport, deviceScaleFactor] of shots) {
@@ -463,6 +490,7 @@ async function takeScreenshots(origin: string, directory: string): Promise<void>
       await Bun.sleep(20 + 30 * Math.sin(i / 19) ** 2);
     }
     await page.locator("#presets button").nth(1).click();
+    await page.mouse.move(0, 0);
     await Bun.sleep(300);
     await page.screenshot({ path: join(directory, `${name}.png`) });
   }
@@ -480,6 +508,7 @@ try {
       await checkAppearance(server.origin);
       await checkKeyboard(server.origin);
     }
+    await checkKey();
     const config = join(work, "models.config");
     const entries = names.map(
       (name) => `config { name: "${name}" base_path: "${join(zoo, name)}" model_platform: "tensorflow" }`,

@@ -23,6 +23,7 @@ const signature = (...inputs: TensorSpec[]): SignatureSpec => ({
 const call = (text: string, given: Partial<SnippetCall> = {}): SnippetCall => ({
   origin: "http://localhost:8501",
   grpc: { host: "localhost", port: 8500, tls: false },
+  needsKey: false,
   model: "iris",
   signature: signature(input("x", "float")),
   text,
@@ -213,7 +214,7 @@ describe("grpcurl", () => {
 describe("Python", () => {
   test("over REST posts the text of the editor", () => {
     expect(buildSnippet("python", call('{"instances": [[1.0]]}'))).toBe(
-      'import urllib.request\n\nbody = r"""{"instances": [[1.0]]}"""\nwith urllib.request.urlopen("http://localhost:8501/v1/models/iris:predict", data=body.encode()) as reply:\n    print(reply.read().decode())\n',
+      'import urllib.request\n\nbody = r"""{"instances": [[1.0]]}"""\nrequest = urllib.request.Request("http://localhost:8501/v1/models/iris:predict", data=body.encode())\nwith urllib.request.urlopen(request) as reply:\n    print(reply.read().decode())\n',
     );
   });
 
@@ -268,6 +269,18 @@ describe("TypeScript", () => {
     );
     expect(buildSnippet("typescript", call('{"inputs": ["9007199254740993"]}'))).toContain("JSON.stringify(");
   });
+});
+
+test.each([
+  ["curl", '  -H "Authorization: Bearer $API_KEY" \\\n  -d '],
+  ["grpcurl", 'grpcurl -plaintext -H "authorization: Bearer $API_KEY" -d '],
+  ["python", 'headers={"Authorization": "Bearer " + os.environ["API_KEY"]})'],
+  ["python_grpc", 'metadata=[("authorization", "Bearer " + os.environ["API_KEY"])]))'],
+  ["typescript", "headers: { Authorization: 'Bearer ' + process.env.API_KEY },"],
+] as const)("%s takes the key from the environment when one is needed", (kind, words) => {
+  const text = '{"instances": [1]}';
+  expect(buildSnippet(kind, call(text, { needsKey: true }))).toContain(words);
+  expect(buildSnippet(kind, call(text))).not.toContain("API_KEY");
 });
 
 describe("what cannot be written", () => {
