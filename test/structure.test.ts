@@ -87,7 +87,7 @@ test.each([
 });
 
 test("only the edges touch process and console", () => {
-  const edges = new Set(["main", "options", "cli", "server", "assets", "page_bundle"]);
+  const edges = new Set(["main", "options", "cli", "server", "assets", "page", "page_bundle"]);
   const others = written
     .filter(
       ({ room, text }) =>

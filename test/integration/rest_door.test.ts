@@ -720,7 +720,7 @@ describe("REST limits", () => {
     for (const path of ["/healthz", "/readyz", "/livez", "/", "/?x=1"]) {
       expect((await fetch(locked.origin + path)).status).not.toBe(401);
     }
-    for (const path of ["/healthz/../v1/models/m", "/healthzz", "/v1/models/healthz", "/"]) {
+    for (const path of ["/healthz/../v1/models/m", "/healthzz", "/v1/models/healthz", "/page"]) {
       expect((await fetch(locked.origin + path)).status).toBe(401);
     }
     const preflight = await fetch(locked.origin + MODEL, {
