@@ -238,7 +238,14 @@ describe("ModelServer.start() refuses", () => {
 
   test("a taken port", async () => {
     const taken = Bun.listen({ hostname: "0.0.0.0", port: 0, socket: { data() {} } });
-    const server = createServer([`--port=${taken.port}`, "--rest_api_port=0"]);
+    // ここで見るのは入口だけなので、モデルは読まない。
+    const empty = join(directory, "empty.txt");
+    writeFileSync(empty, "model_config_list {}");
+    const server = createServer([
+      `--port=${taken.port}`,
+      "--rest_api_port=0",
+      `--model_config_file=${empty}`,
+    ]);
     await expect(server.start()).rejects.toThrow("Failed to BuildAndStart gRPC server");
     await server.stop(0);
     taken.stop(true);
