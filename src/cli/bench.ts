@@ -7,18 +7,14 @@ import { DEFAULT_SIGNATURE, type Signature } from "../tensor/signature.ts";
 import { Load, type LoadPlan } from "./bench_load.ts";
 import { type BenchSubject, progressLine, toJson, toText } from "./bench_report.ts";
 import { type BenchData, grpcRequests, readData, recordedRequests, restRequests } from "./bench_requests.ts";
+import { type ClientSecurity, clientFlags, readClientSecurity, toGrpcSecurity } from "./client_flags.ts";
 import { type Command, type CommandFlags, UsageError } from "./command.ts";
 import { parseFlags, readNumber } from "./command_flags.ts";
 
 const flags = {
   rest: { type: "string", hint: "URL", help: "REST endpoint to load; the default is http://127.0.0.1:8501" },
   grpc: { type: "string", hint: "HOST:PORT", help: "gRPC endpoint to load instead" },
-  ca: {
-    type: "string",
-    hint: "FILE",
-    help: "PEM file of the server's authority; turns on TLS for --grpc",
-    completes: "file",
-  },
+  ...clientFlags,
   model: { type: "string", env: "MODEL_NAME", hint: "NAME", help: "model to ask, iris by default" },
   version: { type: "string", hint: "N", help: "version to ask; the newest one by default" },
   signature: { type: "string", default: DEFAULT_SIGNATURE, hint: "NAME", help: "signature to run" },
@@ -52,24 +48,23 @@ const PROGRESS_MS = 200;
 interface Target extends ModelRef {
   readonly protocol: "rest" | "grpc";
   readonly address: string;
-  readonly rootCerts: string | undefined;
+  readonly security: ClientSecurity;
   readonly timeoutMs: number;
 }
 
 async function askSignature(
-  { protocol, address, rootCerts, timeoutMs, ...model }: Target,
+  { protocol, address, security, timeoutMs, ...model }: Target,
   key: string,
 ): Promise<Signature> {
-  const tls = rootCerts === undefined ? {} : { tls: { rootCerts } };
   let signatures: ReadonlyMap<string, Signature>;
   if (protocol === "grpc") {
-    using client = new GrpcClient({ address, timeoutMs, ...tls });
+    using client = new GrpcClient({ address, timeoutMs, ...toGrpcSecurity(security) });
     ({ signatures } = await client.getModelMetadata(model));
   } else {
     const client = new RestClient({
       origin: address,
       timeoutMs,
-      ...(rootCerts === undefined ? {} : { rootCerts }),
+      ...security,
     });
     ({ signatures } = await client.getModelMetadata(model));
   }
@@ -120,7 +115,7 @@ async function withInterrupt<T>(stop: () => void, body: () => Promise<T>): Promi
 
 function readTarget(
   values: ReturnType<typeof parseFlags<typeof flags>>["values"],
-  rootCerts: string | undefined,
+  security: ClientSecurity,
 ): Target {
   if (values.rest !== undefined && values.grpc !== undefined)
     throw new UsageError("give --rest or --grpc, not both");
@@ -130,9 +125,11 @@ function readTarget(
   const rest = (values.rest ?? "http://127.0.0.1:8501").replace(/\/+$/, "");
   return {
     protocol: values.grpc === undefined ? "rest" : "grpc",
-    address: values.grpc ?? (/^https?:\/\//.test(rest) ? rest : `http://${rest}`),
+    address:
+      values.grpc ??
+      (/^https?:\/\//.test(rest) ? rest : `http${security.rootCerts === undefined ? "" : "s"}://${rest}`),
     name: values.model || "iris",
-    rootCerts,
+    security,
     timeoutMs: readNumber("timeout_ms", values.timeout_ms, 1),
     ...(values.version === undefined ? {} : { version: BigInt(values.version) }),
   };
@@ -188,8 +185,14 @@ export const benchCommand: Command = {
             `cannot read ${path}: ${thrown instanceof Error ? thrown.message : String(thrown)}`,
           );
         });
-    const rootCerts = values.ca === undefined ? undefined : new TextDecoder().decode(await read(values.ca));
-    const target = readTarget(values, rootCerts);
+    let security: ClientSecurity;
+    try {
+      security = await readClientSecurity(values);
+    } catch (thrown) {
+      console.error(StatusError.from(thrown).toString());
+      return 1;
+    }
+    const target = readTarget(values, security);
     if (target.protocol === "rest" && plan.concurrency > MAX_REST_CONCURRENCY) {
       throw new UsageError(`--concurrency is at most ${MAX_REST_CONCURRENCY} for REST`);
     }
@@ -201,12 +204,12 @@ export const benchCommand: Command = {
             address,
             connections,
             timeoutMs,
-            ...(rootCerts === undefined ? {} : { tls: { rootCerts } }),
+            ...toGrpcSecurity(security),
           })
         : new RawRestClient({
             origin: address,
             timeoutMs,
-            ...(rootCerts === undefined ? {} : { rootCerts }),
+            ...security,
           });
     let requests: readonly RawRequest[];
     try {

@@ -33,6 +33,7 @@ export interface RawGrpcOptions {
   readonly tls?: ClientTls;
   /** HTTP/2 の接続の数。呼び出しは順に割り振る。 */
   readonly connections: number;
+  readonly headers?: Readonly<Record<string, string>>;
   readonly timeoutMs: number;
 }
 
@@ -40,15 +41,17 @@ export interface RawGrpcOptions {
 export class RawGrpcClient implements RawClient {
   readonly #clients: readonly Client[];
   readonly #timeoutMs: number;
+  readonly #metadata = new Metadata();
   #next = 0;
 
-  constructor({ address, tls, connections, timeoutMs }: RawGrpcOptions) {
+  constructor({ address, tls, connections, timeoutMs, headers = {} }: RawGrpcOptions) {
     const pem = (text: string | undefined): Buffer | null => (text === undefined ? null : Buffer.from(text));
     const channelCredentials =
       tls === undefined
         ? credentials.createInsecure()
         : credentials.createSsl(pem(tls.rootCerts), pem(tls.key), pem(tls.cert));
     this.#timeoutMs = timeoutMs;
+    for (const [name, value] of Object.entries(headers)) this.#metadata.set(name, value);
     this.#clients = Array.from(
       { length: connections },
       () =>
@@ -77,7 +80,7 @@ export class RawGrpcClient implements RawClient {
       (bytes: Uint8Array<ArrayBuffer>) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength),
       (bytes: Buffer) => bytes.length,
       body,
-      new Metadata(),
+      this.#metadata,
       { deadline: Date.now() + timeoutMs },
       (error: ServiceError | null, length?: number) => {
         signal?.removeEventListener("abort", cancel);
@@ -96,6 +99,7 @@ export interface RawRestOptions {
   /** `http://localhost:8501` のように、`/v1` の手前まで。 */
   readonly origin: string;
   readonly rootCerts?: string;
+  readonly headers?: Readonly<Record<string, string>>;
   readonly timeoutMs: number;
 }
 
@@ -110,7 +114,7 @@ export class RawRestClient implements RawClient {
   [Symbol.dispose](): void {}
 
   async send({ path, body }: RawRequest, options: CallOptions = {}): Promise<number> {
-    const { origin, rootCerts, timeoutMs } = this.#options;
+    const { origin, rootCerts, headers, timeoutMs } = this.#options;
     const timeout = AbortSignal.timeout(options.timeoutMs ?? timeoutMs);
     let response: Response;
     let answer: Uint8Array;
@@ -118,7 +122,7 @@ export class RawRestClient implements RawClient {
       response = await fetch(origin + path, {
         method: "POST",
         body,
-        headers: { "Content-Type": "application/json" },
+        headers: { ...headers, "Content-Type": "application/json" },
         signal: options.signal === undefined ? timeout : AbortSignal.any([timeout, options.signal]),
         ...(rootCerts === undefined ? {} : { tls: { ca: rootCerts } }),
       });

@@ -227,6 +227,13 @@ describe("API keys", () => {
     expect(await run("predict", rest, ca, ...values)).toBe(1);
     expect(await run("predict", rest, `--ca=${file("other_ca.crt")}`, token, ...values)).toBe(1);
     expect(await run("predict", rest, ca, `--token_file=${file("nope")}`, ...values)).toBe(1);
+    const few = ["--requests=3", "--warmup=1", "--quiet"];
+    const targets = [`--rest=localhost:${server.restPort}`, `--grpc=localhost:${server.port}`];
+    for (const target of targets) {
+      expect(await run("bench", target, ca, token, ...few)).toBe(0);
+      expect(await run("bench", target, ca, ...few)).toBe(1);
+      expect(await run("bench", target, ca, `--token_file=${file("nope")}`, ...few)).toBe(1);
+    }
     expect(await run("health", grpc, ca)).toBe(0);
     expect(await run("health", grpc)).toBe(1);
   });
