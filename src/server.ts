@@ -14,6 +14,7 @@ import { Backend, type WasmFiles } from "./graph/backend.ts";
 import { parseChannelArguments } from "./grpc/channel_arguments.ts";
 import { GrpcDoor } from "./grpc/grpc_door.ts";
 import type { GrpcAddress } from "./grpc/listener.ts";
+import { relieveOpenFiles } from "./open_files.ts";
 import type { ServerOptions } from "./options.ts";
 import type { PageFile } from "./page_bundle.ts";
 import { createPageSite } from "./page_site.ts";
@@ -115,7 +116,7 @@ export class ModelServer {
   /** 待ち行列。モデルの種類ごと。 */
   readonly #batches: BatchScheduler[] = [];
   #stopPolling = (): void => {};
-  /** 証明書と鍵の見回りをやめる関数。 */
+  /** 証明書、鍵、開いているファイルの見回りをやめる関数。 */
   readonly #following: (() => void)[] = [];
 
   constructor(host: Host, parts: ServerParts) {
@@ -411,6 +412,7 @@ export class ModelServer {
           }),
     });
     this.#followTls("the REST certificate", tls, readTls, (next) => door.replaceCertificate(next));
+    this.#following.push(relieveOpenFiles(this.#host, () => door.closeIdle()));
     return door;
   }
 }

@@ -170,6 +170,11 @@ export class RestDoor implements Door {
     this.#retiring.add(retiring);
   }
 
+  /** 遊んでいる(要求を 1 つは終えた)接続を閉じる。 @returns 閉じた数。 */
+  closeIdle(): number {
+    return this.#app?.server?.closeIdleConnections() ?? 0;
+  }
+
   async stop(graceMs: number): Promise<void> {
     const server = this.#app?.server;
     if (!server) return;

@@ -784,6 +784,22 @@ function head(port: number) {
   return { started: started.promise, finished: finished.promise };
 }
 
+test("closeIdle() closes connections that wait for nothing, and no others", async () => {
+  await using door = await startRest();
+  const busy = head(door.port);
+  const writer = await busy.started;
+  const closed = Promise.withResolvers<void>();
+  const answered = Promise.withResolvers<void>();
+  const idle = connect(door.port, "127.0.0.1", () => idle.write(`GET ${MODEL} HTTP/1.1\r\nHost: h\r\n\r\n`));
+  idle.on("data", () => answered.resolve());
+  idle.on("close", () => closed.resolve());
+  await answered.promise;
+  expect(door.door.closeIdle()).toBe(1);
+  await closed.promise;
+  writer.write('{"instances":[1]}');
+  expect(await busy.finished).toContain('"predictions": [2.5');
+});
+
 describe("RestDoor starts and stops", () => {
   test("listening on both IP families by default", async () => {
     await using both = await startRest({ hostname: undefined });
