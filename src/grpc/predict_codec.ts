@@ -1,10 +1,11 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
-import { StatusError } from "../base/status.ts";
+import { Code, StatusError } from "../base/status.ts";
 import { ModelSpecSchema } from "../gen/tensorflow_serving/apis/model_pb.ts";
 import type { ModelSpec } from "../service/model_spec.ts";
 import type { RequestInputs } from "../service/predict_plan.ts";
 import type { PredictResult } from "../service/prediction_service.ts";
+import type { PaddingBudget } from "../tensor/padding_budget.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { BrokenWire, decodeTensorProto, encodeTensorProto } from "../tensor/tensor_wire.ts";
 import { concatBytes } from "./bytes.ts";
@@ -16,6 +17,8 @@ export interface PredictCall {
   readonly signatureName: string;
   readonly inputs: RequestInputs;
   readonly outputFilter: readonly string[];
+  /** 入力を読む場所が無い。モデルとシグネチャが決まってから、これで断る。 */
+  readonly refusal?: StatusError;
 }
 
 const field = (number: number): number => (number << 3) | WireType.LengthDelimited;
@@ -29,17 +32,26 @@ const VALUE = field(2);
 const merge = (known: Uint8Array | undefined, more: Uint8Array): Uint8Array =>
   known === undefined ? more : concatBytes([known, more]);
 
-/** 復号できないテンソルは undefined。どの順で断るかは service が決める。 @throws BrokenWire */
-function decodeTensor(bytes: Uint8Array): Tensor | undefined {
+/** 復号できないテンソルは undefined。どの順で断るかは service が決める。 @throws BrokenWire, RESOURCE_EXHAUSTED */
+function decodeTensor(bytes: Uint8Array, padding: PaddingBudget | undefined): Tensor | undefined {
   try {
-    return decodeTensorProto(bytes);
+    return decodeTensorProto(bytes, padding);
   } catch (thrown) {
-    if (thrown instanceof StatusError && !(thrown instanceof BrokenWire)) return undefined;
+    if (
+      thrown instanceof StatusError &&
+      thrown.code === Code.INVALID_ARGUMENT &&
+      !(thrown instanceof BrokenWire)
+    )
+      return undefined;
     throw thrown;
   }
 }
 
-function readInput(bytes: Uint8Array, inputs: Map<string, Tensor | undefined>): void {
+function readInput(
+  bytes: Uint8Array,
+  inputs: Map<string, Tensor | undefined>,
+  padding: PaddingBudget | undefined,
+): StatusError | undefined {
   const reader = new BinaryReader(bytes);
   let key = "";
   let value: Uint8Array | undefined;
@@ -49,7 +61,13 @@ function readInput(bytes: Uint8Array, inputs: Map<string, Tensor | undefined>): 
     else if (tag === VALUE) value = merge(value, reader.bytes());
     else skip(reader, tag);
   }
-  inputs.set(key, value === undefined ? undefined : decodeTensor(value));
+  try {
+    inputs.set(key, value === undefined ? undefined : decodeTensor(value, padding));
+  } catch (thrown) {
+    if (thrown instanceof StatusError && thrown.code === Code.RESOURCE_EXHAUSTED) return thrown;
+    throw thrown;
+  }
+  return undefined;
 }
 
 function skip(reader: BinaryReader, tag: number): void {
@@ -62,16 +80,18 @@ function skip(reader: BinaryReader, tag: number): void {
 /**
  * PredictRequest を、途中のメッセージを作らずに読む。使わないフィールドは読み飛ばす。
  *
+ * @param padding 埋め草に使ってよい場所。
  * @throws 壊れたワイヤ(客には INTERNAL)。
  */
-export function decodePredictRequest(bytes: Uint8Array): PredictCall {
+export function decodePredictRequest(bytes: Uint8Array, padding?: PaddingBudget): PredictCall {
   const reader = new BinaryReader(bytes);
   const inputs = new Map<string, Tensor | undefined>();
   const outputFilter: string[] = [];
   let specBytes: Uint8Array | undefined;
+  let refusal: StatusError | undefined;
   while (reader.pos < reader.len) {
     const tag = reader.uint32();
-    if (tag === INPUTS) readInput(reader.bytes(), inputs);
+    if (tag === INPUTS) refusal = readInput(reader.bytes(), inputs, padding) ?? refusal;
     else if (tag === MODEL_SPEC) specBytes = merge(specBytes, reader.bytes());
     else if (tag === OUTPUT_FILTER) outputFilter.push(reader.string(true));
     else skip(reader, tag);
@@ -82,6 +102,7 @@ export function decodePredictRequest(bytes: Uint8Array): PredictCall {
     signatureName: spec?.signatureName ?? "",
     inputs,
     outputFilter,
+    ...(refusal === undefined ? {} : { refusal }),
   };
 }
 

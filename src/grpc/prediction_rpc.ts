@@ -31,6 +31,7 @@ import type {
   MetadataResult,
   PredictionService,
 } from "../service/prediction_service.ts";
+import { PaddingBudget } from "../tensor/padding_budget.ts";
 import { signatureToProto } from "../tensor/signature_proto.ts";
 import { decodeExampleRequest, type ExampleRequest } from "./example_input.ts";
 import { fromModelSpecProto, toModelSpecProto } from "./model_spec_proto.ts";
@@ -102,6 +103,9 @@ function map<T, R>(value: T | Promise<T>, apply: (value: T) => R): R | Promise<R
   return value instanceof Promise ? value.then(apply) : apply(value);
 }
 
+/** 埋め草のために、イベントループの 1 回に取ってよい場所。1 つの要求の上限でもある。 */
+const PADDING_PER_TURN_BYTES = 64 * 2 ** 20;
+
 /** PredictionService の RPC。 */
 export function predictionRpcs(
   host: Host,
@@ -121,19 +125,24 @@ export function predictionRpcs(
   const multiInferenceCall = admittedCallOf("MultiInference", false);
   const metadataCall = callOf("GetModelMetadata", false);
 
+  const padding = new PaddingBudget(PADDING_PER_TURN_BYTES, (callback) => clock.endOfTurn(callback));
   const predictCodec: Codec<
     ReturnType<typeof decodePredictRequest>,
     Parameters<typeof encodePredictResponse>[0]
   > = {
-    decode: decodePredictRequest,
+    decode: (bytes) => decodePredictRequest(bytes, padding),
     encode: (result) => encodePredictResponse(result, tensorContent),
   };
 
   return [
-    unary(predict, clock, predictCodec, ({ spec, signatureName, inputs, outputFilter }, context) =>
-      predictCall(spec?.name ?? "", () =>
-        service.predict({ spec, signatureName, readInputs: () => inputs, outputFilter }, context),
-      ),
+    unary(predict, clock, predictCodec, ({ spec, signatureName, inputs, outputFilter, refusal }, context) =>
+      predictCall(spec?.name ?? "", () => {
+        const readInputs = () => {
+          if (refusal !== undefined) throw refusal;
+          return inputs;
+        };
+        return service.predict({ spec, signatureName, readInputs, outputFilter }, context);
+      }),
     ),
     unary(
       classify,

@@ -22,7 +22,7 @@ const MAX_INT64 = 2n ** 63n - 1n;
 /** 届いた値より要素が多い(最後の値で埋める)ときに許す大きさ。数バイトの要求に大きな場所を取らせない。 */
 export const MAX_PADDED_BYTES = 256 * 2 ** 20;
 /** JavaScript 側で文字列 1 要素の参照が占めるバイト数。 */
-const REFERENCE_BYTES = 8;
+export const REFERENCE_BYTES = 8;
 
 /**
  * TensorProto を読む。`tensor_content` が空でなければそれだけを、さもなければ dtype の `*_val` を使い、

@@ -1,9 +1,18 @@
-import { Code, StatusError } from "../base/status.ts";
-import { allocate, type DType, lanesOf, type NumericDType, type TypedArray, wireOfDType } from "./dtype.ts";
+import { Code, resourceExhausted, StatusError } from "../base/status.ts";
+import {
+  allocate,
+  byteWidth,
+  type DType,
+  lanesOf,
+  type NumericDType,
+  type TypedArray,
+  wireOfDType,
+} from "./dtype.ts";
 import { fromBfloat16Bits, fromHalfBits, toBfloat16Bits, toHalfBits } from "./half.ts";
+import type { PaddingBudget } from "./padding_budget.ts";
 import { type Shape, sizeOf, type Tensor, tensor } from "./tensor.ts";
 import { bytesOfTensor, tensorFromBytes } from "./tensor_bytes.ts";
-import { checkedShape, checkPadding, valueDType } from "./tensor_proto.ts";
+import { checkedShape, checkPadding, MAX_PADDED_BYTES, REFERENCE_BYTES, valueDType } from "./tensor_proto.ts";
 
 const VARINT = 0;
 const FIXED64 = 1;
@@ -140,6 +149,9 @@ export class BrokenWire extends StatusError {
   }
 }
 
+/** これより小さい埋め草は数えない。 */
+const FREE_PADDING_BYTES = 64 * 2 ** 10;
+
 const truncated = () => new BrokenWire("TensorProto is truncated");
 
 /**
@@ -147,10 +159,12 @@ const truncated = () => new BrokenWire("TensorProto is truncated");
  * `tensorFromProto(fromBinary(TensorProtoSchema, bytes))` と同じだが、大きな数値の列を
  * 要素ごとの JavaScript の数にしない(詰めた float は並びが合えば写しもしない)。
  *
+ * @param padding 埋め草に使ってよい場所。無ければ 1 つずつの上限だけを見る。
  * @throws BrokenWire 壊れたワイヤ。
  * @throws INVALID_ARGUMENT {@link tensorFromProto} が退けるもの。
+ * @throws RESOURCE_EXHAUSTED `padding` が足りない。
  */
-export function decodeTensorProto(bytes: Uint8Array): Tensor {
+export function decodeTensorProto(bytes: Uint8Array, padding?: PaddingBudget): Tensor {
   const reader = new WireReader(bytes);
   let wireDType = 0;
   let content: Span | undefined;
@@ -182,6 +196,14 @@ export function decodeTensorProto(bytes: Uint8Array): Tensor {
   if (count === 0) return tensor(dtype, shape, allocate(dtype, 0));
   if (content !== undefined && content.to > content.from) {
     return tensorFromBytes(dtype, shape, bytes.subarray(content.from, content.to));
+  }
+  const size = count * (byteWidth(dtype) || REFERENCE_BYTES);
+  // 送られた値は、伸ばさなくても 8 倍になりうる(1 バイトの varint が int64 に、空文字列が参照に)。
+  const isPadded = size > bytes.length * 8 + FREE_PADDING_BYTES;
+  if (isPadded && size <= MAX_PADDED_BYTES && padding?.take(size) === false) {
+    throw resourceExhausted(
+      `Tensor of shape [${shape.join(",")}] is padded to ${size} bytes, too much at this moment`,
+    );
   }
   const values = spans.get(valueFields[dtype]) ?? [];
   if (dtype === "string") {

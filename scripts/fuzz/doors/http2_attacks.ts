@@ -11,6 +11,7 @@ import {
   header,
   irisRequest,
   PREDICT_PATH,
+  paddedRequest,
   predictCall,
   preface,
   settings,
@@ -286,6 +287,22 @@ export const http2Attacks: readonly Attack[] = [
       );
       await context.healthy();
       return settle(connection);
+    },
+  },
+  {
+    name: "h2: small messages of huge tensors",
+    run: async (context) => {
+      let calls = 0;
+      for (let round = 0; round < 10 * context.scale; round++) {
+        const connection = await open(context);
+        await connection.send(
+          Buffer.concat(Array.from({ length: 100 }, (_, i) => call(2 * i + 1, grpcMessage(paddedRequest)))),
+        );
+        calls += 100;
+        await context.healthy();
+        connection.reset();
+      }
+      return `${calls} calls`;
     },
   },
   {

@@ -114,6 +114,21 @@ export const irisRequest: Uint8Array = toBinary(
   }),
 );
 
+/** 40 バイトほどで、64 MiB に伸びるテンソルを名乗る PredictRequest。 */
+export const paddedRequest: Uint8Array = toBinary(
+  PredictRequestSchema,
+  create(PredictRequestSchema, {
+    modelSpec: { name: "iris" },
+    inputs: {
+      input: {
+        dtype: DataType.DT_FLOAT,
+        tensorShape: { dim: [{ size: 2n ** 24n }] },
+        floatVal: [1],
+      },
+    },
+  }),
+);
+
 /** 見出しと本文の揃った、正しい呼び出し 1 回。 */
 export function predictCall(stream: number): Buffer {
   return Buffer.concat([
