@@ -189,6 +189,42 @@ await check("SIGTERM while stopped", async () => {
   return "exit status 0";
 });
 
+// 黙る客 --------------------------------------------------------------------------------------------
+
+await check("connections that are silent or too slow are closed", async () => {
+  const server = await run({
+    args: ["--rest_api_idle_timeout_seconds=5", "--grpc_handshake_timeout_ms=2000"],
+  });
+  const partHeader = "GET / HTTP/1.1\r\nHost: a\r\nX: ";
+  const partBody = "POST /v1/models/iris:predict HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n{";
+  /** 名前、宛先、最初に送るもの、そのあと 1 秒ごとに送るもの。 */
+  const cases: readonly (readonly [string, number, string, string])[] = [
+    ["a silent REST connection", server.restPort, "", ""],
+    ["half a header", server.restPort, partHeader, ""],
+    ["a header a byte a second", server.restPort, partHeader, "a"],
+    ["half a body", server.restPort, partBody, ""],
+    ["a body a byte a second", server.restPort, partBody, " "],
+    ["a silent gRPC connection", server.port, "", ""],
+    ["half an HTTP/2 preface", server.port, "PRI * HTTP", ""],
+  ];
+  const began = performance.now();
+  const closedAfter = await Promise.all(
+    cases.map(async ([name, port, first, more]) => {
+      const connection = await RawConnection.open(port);
+      if (first !== "") await connection.send(first);
+      while (!connection.closed && performance.now() - began < 30_000) {
+        if (more !== "") await connection.send(more);
+        await connection.until(({ closed }) => closed, 1000);
+      }
+      must(connection.closed, `${name} was still open after 30 s`);
+      return (performance.now() - began) / 1000;
+    }),
+  );
+  await healthy(server);
+  await stopped(server);
+  return `${cases.length} kinds, the last after ${Math.max(...closedAfter).toFixed(0)} s`;
+});
+
 // 資源 ---------------------------------------------------------------------------------------------
 
 if (!has("prlimit")) console.log("skip EMFILE: prlimit is not installed");
