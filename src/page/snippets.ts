@@ -1,4 +1,5 @@
 import { isBytes, type Leaf, type ReadRequest, type RequestFeature, readRequest } from "./request_tensors.ts";
+import { findObstacle } from "./sample.ts";
 import type { SignatureSpec } from "./signature.ts";
 
 export const snippetKinds = ["curl", "grpcurl", "python", "python_grpc", "typescript"] as const;
@@ -222,9 +223,12 @@ const hasWideInteger = (text: string): boolean =>
 /**
  * 同じ呼び出しの、ほかの書き方。
  *
- * @returns その書き方では表せない(gRPC を TCP で待っていない、書けない型がある、本文が JSON でない)なら undefined。
+ * @returns その書き方では表せない(REST では呼べない、gRPC を TCP で待っていない、書けない型がある、本文が JSON でない)なら undefined。
  */
 export function buildSnippet(kind: SnippetKind, call: SnippetCall): string | undefined {
+  const obstacle = findObstacle(call.signature);
+  const isRest = kind === "curl" || kind === "python" || kind === "typescript";
+  if (obstacle?.kind === "composite" || (isRest && obstacle !== undefined)) return undefined;
   const url = urlOf(call);
   const json = compactJson(call.text);
   if (kind === "curl") {

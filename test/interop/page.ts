@@ -430,6 +430,17 @@ async function checkKey(): Promise<void> {
   });
 }
 
+/** 写した grpcurl を走らせる。 */
+async function runGrpcurl(page: Page, key: string): Promise<void> {
+  await page.locator("#tab-grpcurl").click();
+  const snippet = (await page.locator("#snippet").textContent()) ?? "";
+  const child = Bun.spawn(["sh", "-c", snippet.replace(/^grpcurl /, `${flags.grpcurl} `)], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const complaint = await new Response(child.stderr).text();
+  equal(await child.exited, 0, `${key} by grpcurl: ${complaint}`);
+}
+
 /** 見本を送る。呼べない訳が書かれているシグネチャでは、サーバーも本当に断ることを確かめる。 */
 async function checkSamples(origin: string): Promise<void> {
   await using visited = await visit(origin);
@@ -453,6 +464,8 @@ async function checkSamples(origin: string): Promise<void> {
           });
           if (reply.ok) throw new Error(`${key} answers, but the page says it cannot`);
           impossible++;
+          const isComposite = (await textOf(page, "#call-problem")).includes("several tensors");
+          if (flags.grpcurl !== undefined && !isComposite) await runGrpcurl(page, key);
           continue;
         }
         await send(page);

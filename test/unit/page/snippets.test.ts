@@ -294,7 +294,18 @@ describe("what cannot be written", () => {
     [
       "a type without a field",
       call('{"instances": [1]}', { signature: signature(input("x", "complex64")) }),
-      ["curl", "python", "typescript"],
+      [],
+    ],
+    [
+      "a type that JSON cannot carry",
+      call('{"instances": [1]}', { signature: signature(input("x", "half")) }),
+      ["grpcurl", "python_grpc"],
+    ],
+    ["a signature without inputs", call("{}", { signature: signature() }), ["grpcurl", "python_grpc"]],
+    [
+      "a tensor of several",
+      call('{"instances": [1]}', { signature: signature({ ...input("x", "float"), composite: true }) }),
+      [],
     ],
     ["nothing", call('{"instances": [1]}'), [...snippetKinds]],
   ];
