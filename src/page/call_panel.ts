@@ -1,7 +1,7 @@
 import { type Answer, hasKey, type Model, post, readMetadata } from "./api.ts";
 import { byId, el, setOptions } from "./dom.ts";
 import { formatJson } from "./format_json.ts";
-import { buildSample, findObstacle, firstGuess, searchSample } from "./sample.ts";
+import { buildSample, findObstacle, firstGuess, searchSample, wasComputed } from "./sample.ts";
 import { formatNumber, onAppearance, t } from "./settings.ts";
 import { readSignatures, type SignatureSpec, type TensorSpec } from "./signature.ts";
 import { SnippetTabs } from "./snippet_tabs.ts";
@@ -170,7 +170,8 @@ export class CallPanel {
       );
       answer = found.answer;
       this.#tries = found.tries;
-      if (found.answer.ok && this.#reading === reading && this.#current() === signature) {
+      const isGood = answer.ok || wasComputed(answer.text);
+      if (isGood && this.#reading === reading && this.#current() === signature) {
         this.#sample = formatJson(found.sample.body);
         this.#editor.value = this.#sample;
       }
@@ -196,7 +197,9 @@ export class CallPanel {
           ? ""
           : t(`obstacle_${obstacle.kind}`, { alias: "", dtype: "", ...obstacle });
     notice.hidden = notice.textContent === "";
-    this.#send.disabled = signature === undefined || obstacle !== undefined;
+    // 答えの型だけが書けないものは、送れば gRPC で通る見本が見つかるので、止めない。
+    this.#send.disabled =
+      signature === undefined || (obstacle !== undefined && obstacle.kind !== "output_dtype");
     this.#send.textContent = t("send");
     const call = this.#tabs.render();
     byId("target", HTMLElement).textContent =

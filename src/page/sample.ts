@@ -139,6 +139,9 @@ const variations: readonly Partial<Guess>[] = [
   { strings: "sequence" },
 ];
 
+/** 要求は受け取られ、答えも出たが、その型が JSON に書けなかった。gRPC でなら同じ要求が答えられる。 */
+export const wasComputed = (error: string): boolean => error.includes("Failed to write JSON value");
+
 /**
  * 断られた見本の、次の推測。
  *
@@ -148,7 +151,7 @@ const variations: readonly Partial<Guess>[] = [
  */
 export function nextGuess(tried: readonly Guess[], error: string): Guess | undefined {
   const last = tried.at(-1);
-  if (last === undefined) return undefined;
+  if (last === undefined || wasComputed(error)) return undefined;
   const seen = new Set(tried.map((guess) => JSON.stringify(guess)));
   const isNew = (guess: Guess): boolean => !seen.has(JSON.stringify(guess));
   for (const [pattern, repair] of rules) {

@@ -134,6 +134,10 @@ describe("an error teaches the next guess:", () => {
     expect(nextGuess([guess], error)).toEqual({ ...guess, ...change });
   });
 
+  test("an answer that JSON cannot carry is no fault of the sample", () => {
+    expect(nextGuess([first], "Failed to write JSON value for tensor type: uint16")).toBeUndefined();
+  });
+
   test("what says nothing is answered by trying something else, and never the same twice", () => {
     const tried = [first];
     for (let next = nextGuess(tried, "?"); next !== undefined; next = nextGuess(tried, "?")) {
