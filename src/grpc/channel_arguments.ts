@@ -53,3 +53,12 @@ export function parseChannelArguments(text: string): ChannelArguments {
   }
   return { serverOptions, reusePort, ignored };
 }
+
+/** 呼び出しごとに grpc-js が守るべき限りが、既定から変えられているか。 */
+export function hasOwnLimits({ serverOptions }: ChannelArguments): boolean {
+  return (
+    serverOptions["grpc.max_receive_message_length"] !== INT32_MAX ||
+    serverOptions["grpc.max_send_message_length"] !== -1 ||
+    serverOptions["grpc.max_connection_idle_ms"] !== undefined
+  );
+}

@@ -9,7 +9,8 @@ import type { Health } from "../service/health.ts";
 import type { ModelService } from "../service/model_service.ts";
 import type { PredictionService } from "../service/prediction_service.ts";
 import type { ServerTls } from "../service/server_tls.ts";
-import type { ChannelArguments } from "./channel_arguments.ts";
+import { type ChannelArguments, hasOwnLimits } from "./channel_arguments.ts";
+import { answerDirectly, type DirectUnary } from "./direct_unary.ts";
 import { type GrpcStatus, toGrpcStatus } from "./grpc_status.ts";
 import { healthRpcs } from "./health_rpc.ts";
 import {
@@ -74,7 +75,12 @@ export class GrpcDoor implements Door {
     // TLS は待ち受けの側で終わっているので、ここに届くのは平文の流れだけ。
     this.#injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
     const admission = options.admission ?? new Admission(host, { maxInFlight: 0, maxQueueDelayMs: 0 });
-    screenCalls(this.#server, (headers) => this.#refuse(headers, admission));
+    const direct = new Map<string, DirectUnary>();
+    screenCalls(
+      this.#server,
+      (headers) => this.#refuse(headers, admission),
+      (stream, headers) => answerDirectly(stream, headers, direct, host.clock),
+    );
     if (limits !== undefined) dropSilent(this.#server, host.clock, limits.handshakeTimeoutMs);
     const closing = this.#closing.signal;
     const rpcs = [
@@ -84,6 +90,10 @@ export class GrpcDoor implements Door {
     ];
     const described = rpcs.map(({ service }) => service);
     for (const rpc of [...rpcs, ...reflectionRpcs(described, closing)]) rpc.register(this.#server);
+    // 大きさの限りや休んだ接続の片付けを頼まれたら、それを知っている grpc-js に任せる。
+    if (!hasOwnLimits(options.channelArguments)) {
+      for (const { direct: one } of rpcs) if (one !== undefined) direct.set(one.path, one);
+    }
   }
 
   /** @throws INVALID_ARGUMENT `Failed to BuildAndStart gRPC server`(宛先が使えない)。 */

@@ -84,10 +84,12 @@ export function dropSilent(server: Server, clock: Clock, timeoutMs: number): voi
  * 始めない。混んでいるときほど安く断れるように。接続を受ける前に 1 度だけ呼ぶ。
  *
  * @param refuse 断るなら、その状態。
+ * @param take grpc-js に渡さずに引き受けたら true。
  */
 export function screenCalls(
   server: Server,
   refuse: (headers: IncomingHttpHeaders) => GrpcStatus | undefined,
+  take: (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => boolean,
 ): void {
   for (const http2Server of http2Servers(server).keys()) {
     const listeners = http2Server.listeners("stream");
@@ -102,6 +104,7 @@ export function screenCalls(
           return;
         }
         dropEndlessTimeout(headers);
+        if (take(stream, headers)) return;
         for (const listener of listeners) Reflect.apply(listener, http2Server, [stream, headers, ...rest]);
       },
     );

@@ -17,15 +17,18 @@ import type {
   sendUnaryData,
 } from "@grpc/grpc-js";
 import type { Clock } from "../base/clock.ts";
-import { unavailable } from "../base/status.ts";
+import { internal, unavailable } from "../base/status.ts";
 import type { CallContext } from "../service/call.ts";
 import { plainBytes } from "./bytes.ts";
+import type { DirectUnary } from "./direct_unary.ts";
 import { toGrpcStatus } from "./grpc_status.ts";
 
 /** 1 つの RPC。grpc-js への登録のしかただけを外に見せる。 */
 export interface Rpc {
   readonly service: DescService;
   register(server: Server): void;
+  /** あれば、grpc-js の層を通さずに答えてよい。 */
+  readonly direct?: DirectUnary;
 }
 
 /** メッセージのバイト列との変換。熱い RPC は手書きのものに差し替える。 */
@@ -111,10 +114,25 @@ export function unary<In, Out>(
       fail(thrown);
     }
   };
+  const readRequest = (message: Uint8Array): In => {
+    try {
+      return decode(message);
+    } catch (thrown) {
+      throw internal("Error deserializing request", thrown);
+    }
+  };
+  const path = pathOf(method);
   return {
     service: method.parent,
+    direct: {
+      path,
+      answer: (message, context) => {
+        const reply = handle(readRequest(message), context);
+        return reply instanceof Promise ? reply.then(encode) : encode(reply);
+      },
+    },
     register: (server) => {
-      server.register(pathOf(method), serve, (value: Out) => asBuffer(encode(value)), plain(decode), "unary");
+      server.register(path, serve, (value: Out) => asBuffer(encode(value)), plain(decode), "unary");
     },
   };
 }

@@ -9,6 +9,8 @@ export interface RunContext {
   readonly deadlineMs?: number;
   /** 客が去った、または期限が来たら立つ。 */
   readonly signal?: AbortSignal;
+  /** 合図の物を作らせずに見る、いま立っているか。無ければ `signal` を見る。 */
+  readonly aborted?: boolean;
 }
 
 /**
