@@ -134,7 +134,7 @@ const fieldNotes: Readonly<Record<string, readonly [string, string]>> = {
   "LogCollectorConfig.*": NO_LOGGING,
   "SamplingConfig.*": NO_LOGGING,
   "PerTaskSamplingConfig.*": NO_LOGGING,
-  "BatchingParameters.thread_pool_name": ["same", "the label of a metric; there are no threads to name"],
+  "BatchingParameters.thread_pool_name": ["same", "read; there are no threads to name"],
   "BatchingParameters.num_batch_threads": ["same", "how many batches may run at the same time"],
   "ThreadPoolFactoryConfig.*": NO_RUNTIME,
   "SessionBundleConfig.*": WARNED,
