@@ -144,6 +144,15 @@ await check("an empty version directory", async (base) => {
   equal(await server.best(), 0);
   equal(await server.stop("SIGTERM"), 0);
 });
+await check("a file that is named like a version", async (base) => {
+  place(base, 1, answering(0));
+  const server = await Server.start(base);
+  writeFileSync(join(base, "2"), "not a directory");
+  await server.until((states) => states.some((state) => state.startsWith("2 END")));
+  equal(await server.states(), ["2 END NOT_FOUND", "1 AVAILABLE OK"]);
+  equal(await server.best(), 0);
+  equal(await server.stop("SIGTERM"), 0);
+});
 await check("the base path vanishes and comes back", async (base) => {
   place(base, 1, answering(0));
   const server = await Server.start(base);

@@ -190,6 +190,20 @@ describe("aspire()", () => {
     ]);
   });
 
+  test("keeps one unaspired version until a new one can be loaded", async () => {
+    const { manager, aspire, settle, take } = setUp();
+    aspire("m", { 0: new FakeLoader(), 1: new FakeLoader() });
+    await settle();
+    aspire("m", { 7: FakeLoader.failing(internal("An error.")) });
+    await settle();
+    expect(manager.available()).toEqual([{ name: "m", version: 1n }]);
+    take();
+    aspire("m", { 8: new FakeLoader() });
+    await settle();
+    expect(manager.available()).toEqual([{ name: "m", version: 8n }]);
+    expect(take()).toEqual(["m/8 START", "m/8 LOADING", "m/8 AVAILABLE", "m/1 UNLOADING", "m/1 END"]);
+  });
+
   test("with the resource preserving policy first unloads, then loads", async () => {
     const { aspire, settle, take } = setUp({ policy: resourcePreserving });
     aspire("m", { 1: new FakeLoader() });
