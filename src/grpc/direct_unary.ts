@@ -93,14 +93,14 @@ class DirectCall implements CallContext {
     stream.on("close", () => this.#close());
   }
 
-  get aborted(): boolean {
+  get abortedBeforeRun(): boolean {
     return this.#cancelled || (!this.#finished && (this.#stream.destroyed || this.#stream.closed));
   }
 
   /** 見られるまで作らない。 */
   get signal(): AbortSignal {
     this.#controller ??= new AbortController();
-    if (this.aborted) this.#controller.abort();
+    if (this.abortedBeforeRun) this.#controller.abort();
     return this.#controller.signal;
   }
 
@@ -116,7 +116,7 @@ class DirectCall implements CallContext {
   }
 
   #run(): void {
-    if (this.#finished || this.aborted) return;
+    if (this.#finished || this.abortedBeforeRun) return;
     try {
       const reply = this.#method.answer(readMessage(this.#chunks, this.#method.path), this);
       this.#chunks = [];
@@ -132,7 +132,7 @@ class DirectCall implements CallContext {
   }
 
   #succeed(message: Uint8Array): void {
-    if (this.#finished || this.aborted) return;
+    if (this.#finished || this.abortedBeforeRun) return;
     this.#finished = true;
     this.#cancelTimer?.();
     const stream = this.#stream;
@@ -146,7 +146,7 @@ class DirectCall implements CallContext {
   }
 
   #fail({ code, details }: GrpcStatus): void {
-    if (this.#finished || this.aborted) return;
+    if (this.#finished || this.abortedBeforeRun) return;
     this.#finished = true;
     this.#cancelTimer?.();
     this.#stream.respond(

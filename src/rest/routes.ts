@@ -178,7 +178,7 @@ class Context implements CallContext {
   }
 
   /** 始める前に客が去ったかは、入口が見る。同じ回に届いた要求のために、合図の物を作らない。 */
-  get aborted(): boolean {
+  get abortedBeforeRun(): boolean {
     return false;
   }
 }

@@ -9,8 +9,8 @@ export interface RunContext {
   readonly deadlineMs?: number;
   /** 客が去った、または期限が来たら立つ。 */
   readonly signal?: AbortSignal;
-  /** 合図の物を作らせずに見る、いま立っているか。無ければ `signal` を見る。 */
-  readonly aborted?: boolean;
+  /** 走らせる直前に、合図の物を作らせずに聞く「もう去ったか」。無ければ `signal` を見る。走らせた後のことは言わない。 */
+  readonly abortedBeforeRun?: boolean;
 }
 
 /**

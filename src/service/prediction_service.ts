@@ -351,7 +351,7 @@ export class PredictionService {
   ): T | Promise<T> {
     const { clock } = this.#host;
     const startMs = clock.monotonicMs();
-    if (context.aborted ?? context.signal?.aborted) throw cancelled("Run call was cancelled");
+    if (context.abortedBeforeRun ?? context.signal?.aborted) throw cancelled("Run call was cancelled");
     checkDeadline(context, startMs);
     const finish = (values: readonly Tensor[]): T => {
       const endMs = clock.monotonicMs();
