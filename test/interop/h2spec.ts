@@ -44,6 +44,11 @@ const expected: Readonly<Record<string, Expected>> = {
   },
   "http2/5.1 closed: Sends a DATA frame": { outcome: "always", reason: tolerated },
   "http2/5.1 closed: Sends a HEADERS frame": { outcome: "always", reason: tolerated },
+  "http2/5.1.2 Sends HEADERS frames that causes their advertised concurrent stream limit to be exceeded": {
+    outcome: "racy",
+    reason:
+      "each GET is answered with 415 at once, so h2spec's streams are closed before the limit is reached",
+  },
   "http2/5.1.1 Sends stream identifier that is numerically smaller than previous": {
     outcome: "always",
     reason: tolerated,
@@ -91,7 +96,7 @@ for (const [, section = "", title = "", inner = ""] of cases) {
   seen.add(name);
   const entry = expected[name];
   if (inner.includes("<skipped")) {
-    // 応答の DATA が要る項目と、宣言していない同時数の上限の項目。h2spec が自分で飛ばす。
+    // 応答の DATA が要る項目。h2spec が自分で飛ばす。
     skipped++;
     continue;
   }
