@@ -28,8 +28,8 @@ function isValid(schema: DescMessage | undefined, bytes: Uint8Array, depth: numb
   const fields = new Map(schema?.fields.map((field) => [field.number, field]));
   let at = 0;
   while (at < bytes.length) {
-    const tag = readVarint(bytes, at);
-    if (tag === undefined || tag.value >= 1n << 32n || tag.value >> 3n === 0n) return false;
+    const tag = readTag(bytes, at);
+    if (tag === undefined) return false;
     at = tag.to;
     const number = Number(tag.value >> 3n);
     const wireType = Number(tag.value & 7n);
@@ -65,8 +65,8 @@ function hasOwnWireType(field: DescField, wireType: number): boolean {
 function isValidMapEntry(field: DescField & { fieldKind: "map" }, bytes: Uint8Array, depth: number): boolean {
   let at = 0;
   while (at < bytes.length) {
-    const tag = readVarint(bytes, at);
-    if (tag === undefined || tag.value >= 1n << 32n || tag.value >> 3n === 0n) return false;
+    const tag = readTag(bytes, at);
+    if (tag === undefined) return false;
     const number = Number(tag.value >> 3n);
     const wireType = Number(tag.value & 7n);
     const end = skip(bytes, tag.to, wireType, number, depth);
@@ -148,14 +148,22 @@ function skip(
 function skipGroup(bytes: Uint8Array, from: number, number: number, depth: number): number | undefined {
   let at = from;
   for (;;) {
-    const tag = readVarint(bytes, at);
-    if (tag === undefined || tag.value >= 1n << 32n || tag.value >> 3n === 0n) return undefined;
+    const tag = readTag(bytes, at);
+    if (tag === undefined) return undefined;
     const inner = Number(tag.value >> 3n);
     if (Number(tag.value & 7n) === 4) return inner === number ? tag.to : undefined;
     const end = skip(bytes, tag.to, Number(tag.value & 7n), inner, depth);
     if (end === undefined) return undefined;
     at = end;
   }
+}
+
+const MAX_TAG_BYTES = 5;
+
+function readTag(bytes: Uint8Array, from: number): { value: bigint; to: number } | undefined {
+  const tag = readVarint(bytes, from);
+  const isTag = tag !== undefined && tag.to - from <= MAX_TAG_BYTES && tag.value < 1n << 32n;
+  return isTag && tag.value >> 3n !== 0n ? tag : undefined;
 }
 
 function readVarint(bytes: Uint8Array, from: number): { value: bigint; to: number } | undefined {

@@ -37,8 +37,10 @@ const CLIENT_LIFE = 500;
 const MAX_OUTSTANDING = 256;
 const MAX_RSS_MIB = 400;
 /** 温まった後の、前半と後半の差。 */
-const MAX_RISE_MIB = 24;
-const MAX_RISE = 6;
+const LONG_RISE = { mib: 24, count: 6 };
+/** 短い試験では、温まりと、機械がほかの仕事で混んだときの山を除けない。 */
+const BRIEF_RISE = { mib: 96, count: 40 };
+const LONG_MINUTES = 5;
 /** 測り始めまでの、温まりの割合。 */
 const WARM = 0.25;
 const ROW = [5.1, 3.5, 1.4, 0.2];
@@ -357,16 +359,17 @@ if (values.svg !== undefined) writeFileSync(values.svg, plotSoak(samples));
 if (values.json !== undefined)
   writeFileSync(values.json, `${JSON.stringify({ ...report, samples }, null, 1)}\n`);
 
+const limit = minutes < LONG_MINUTES ? BRIEF_RISE : LONG_RISE;
 const rise = (what: keyof typeof report.halves): number =>
   report.halves[what].after - report.halves[what].before;
 const checks: readonly (readonly [string, boolean])[] = [
   ["no request failed", failures.length === 0],
   ["the server ran to the end and exited with 0", exitCode === 0],
   ["memory stayed under the limit", report.maxRssMib < MAX_RSS_MIB],
-  ["memory did not keep growing", rise("rssMib") < MAX_RISE_MIB],
-  ["open files did not keep growing", rise("fds") <= MAX_RISE],
-  ["sockets did not keep growing", rise("sockets") <= MAX_RISE],
-  ["tensors did not keep growing", rise("tensors") <= MAX_RISE],
+  ["memory did not keep growing", rise("rssMib") < limit.mib],
+  ["open files did not keep growing", rise("fds") <= limit.count],
+  ["sockets did not keep growing", rise("sockets") <= limit.count],
+  ["tensors did not keep growing", rise("tensors") <= limit.count],
 ];
 for (const [name, ok] of checks) console.log(`${ok ? "ok  " : "FAIL"} ${name}`);
 const passed = checks.filter(([, ok]) => ok).length;

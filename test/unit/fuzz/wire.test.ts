@@ -28,6 +28,7 @@ test.each([
   ["an unknown group without an end", "7b", false],
   ["a group closed by another number", "7b74", false],
   ["field number zero", "0200", false],
+  ["a tag of six bytes", "8a808080800000", false],
   ["a scalar of another wire type", "0a050801120108", false],
 ])("isValidWire(): %s", (_, bytes, expected) => {
   expect(isValidWire(PredictRequestSchema, hex(bytes))).toBe(expected);
