@@ -354,6 +354,20 @@ const checks: Record<string, () => Promise<Outcome | undefined>> = {
     const tools = [chromium, await python("newest"), `--grpcurl=${await grpcurl()}`];
     return run([bun, join(here, "page.ts"), binary, ...tools]);
   },
+  "OpenAPI by Schemathesis": () =>
+    withServer(async ({ rest }) => {
+      const tool = join(await python("schemathesis"), "..", "schemathesis");
+      const checks =
+        "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance";
+      const common = ["--checks", checks, "--max-examples", "50", "--seed", "1", "--no-color"];
+      const config = join(here, "schemathesis.toml");
+      const document = `http://${rest}/openapi.json`;
+      const outcome = await run([tool, "--config-file", config, "run", document, ...common]);
+      // 道具は失敗の数を、試した操作の数とは別の文で言う。1 件でもあれば終了コードが 0 でない。
+      const [, tested = "0"] = /Tested: (\d+)/.exec(outcome.output) ?? [];
+      const counts = outcome.exitCode === 0 ? `${tested} passed, 0 failed` : "0 passed, 1 failed";
+      return { exitCode: outcome.exitCode, output: `${outcome.output}\n${counts}` };
+    }),
   "lifecycle by symlinks": () => run([bun, join(here, "lifecycle_symlinks.ts"), binary]),
   "damaged executables": () => run([bun, join(here, "damaged_binary.ts"), binary]),
   "deploy files": () => run([bun, join(here, "deploy.ts"), join(cache, "deploy")]),

@@ -6,6 +6,7 @@ import { toBatchingParameters, toQueueOptions } from "./batching/batching_parame
 import { withoutNewListeners } from "./cli/process_listeners.ts";
 import { readTextProto } from "./config_files.ts";
 import { availabilityPreserving } from "./core/aspired_version_policy.ts";
+import { docsSite } from "./docs_site.ts";
 import { ModelServerConfigSchema } from "./gen/tensorflow_serving/config/model_server_config_pb.ts";
 import { MonitoringConfigSchema } from "./gen/tensorflow_serving/config/monitoring_config_pb.ts";
 import { BatchingParametersSchema } from "./gen/tensorflow_serving/servables/tensorflow/session_bundle_config_pb.ts";
@@ -15,6 +16,7 @@ import { parseChannelArguments } from "./grpc/channel_arguments.ts";
 import { GrpcDoor } from "./grpc/grpc_door.ts";
 import type { GrpcAddress } from "./grpc/listener.ts";
 import { relieveOpenFiles } from "./open_files.ts";
+import { createOpenApi } from "./openapi_site.ts";
 import type { ServerOptions } from "./options.ts";
 import type { PageFile } from "./page_bundle.ts";
 import { createPageSite } from "./page_site.ts";
@@ -35,7 +37,7 @@ import { Health } from "./service/health.ts";
 import { ModelService } from "./service/model_service.ts";
 import { PredictionService } from "./service/prediction_service.ts";
 import { formatPrometheusPage } from "./service/prometheus_exporter.ts";
-import { type ConfiguredModels, readiness } from "./service/readiness.ts";
+import { readiness } from "./service/readiness.ts";
 import type { ServerTls } from "./service/server_tls.ts";
 import {
   fromModelServerConfigProto,
@@ -363,7 +365,7 @@ export class ModelServer {
   }
 
   async #createRestDoor(
-    services: { prediction: PredictionService; model: ModelService; core: ConfiguredModels },
+    services: { prediction: PredictionService; model: ModelService; core: ServerCore<ModelServable> },
     authorize: ApiKeys["allows"] | undefined,
   ): Promise<RestDoor | undefined> {
     const { options, storage, page, member } = this.#parts;
@@ -379,7 +381,17 @@ export class ModelServer {
     const prometheus = monitoring?.prometheusConfig;
     const readTls = this.#tlsReader(options.restApiSslConfigFile);
     const tls = await readTls();
+    const metricsPaths =
+      prometheus?.enable === false ? [] : [prometheus?.path || "/monitoring/prometheus/metrics", "/metrics"];
+    const isStateless = (name: string): boolean => {
+      using handle = services.core.acquire({ name });
+      return !handle.servable.stateful;
+    };
     const door = new RestDoor(this.#host, services, {
+      openApi: createOpenApi(
+        { version: VERSION, needsKey: authorize !== undefined, metricsPaths },
+        isStateless,
+      ),
       readiness: () => readiness(this.#health, services.core),
       port: options.restApiPort,
       // 証明書を差し替えるには、同じ番号で待ち受け直せなければならない。
@@ -394,18 +406,21 @@ export class ModelServer {
       ...(options.restApiMaxJsonDepth === 0 ? {} : { json: { maxDepth: options.restApiMaxJsonDepth } }),
       ...(page !== undefined && options.enablePage
         ? {
-            pages: createPageSite(page, {
-              version: VERSION,
-              grpcPort: options.port,
-              grpcTls: options.sslConfigFile !== "" || options.tlsCertFile !== "",
-            }),
+            pages: new Map([
+              ...createPageSite(page, {
+                version: VERSION,
+                grpcPort: options.port,
+                grpcTls: options.sslConfigFile !== "" || options.tlsCertFile !== "",
+              }),
+              ...docsSite,
+            ]),
           }
         : {}),
-      ...(prometheus?.enable === false
+      ...(metricsPaths.length === 0
         ? {}
         : {
             metrics: {
-              paths: [prometheus?.path || "/monitoring/prometheus/metrics", "/metrics"],
+              paths: metricsPaths,
               print: async () =>
                 formatPrometheusPage((await member?.link.metrics()) ?? this.#host.metrics.snapshot()),
             },

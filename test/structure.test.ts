@@ -21,6 +21,7 @@ const arrows: Record<string, readonly string[]> = {
   processes: ["service/fleet", "core", "sources/model_config", "base"],
   client: ["tensor", "base", "gen"],
   page: ["../model/iris.csv"],
+  openapi: ["page/sample", "page/signature"],
   cli: [
     "client",
     "savedmodel",

@@ -20,6 +20,13 @@ export interface MetricsPage {
   readonly print: () => string | Promise<string>;
 }
 
+/** この入口に、HTTP を通さずに尋ねる。 */
+export type AskRest = (
+  method: "GET" | "POST",
+  target: string,
+  body?: string,
+) => Promise<{ readonly ok: boolean; readonly text: string }>;
+
 export interface RestDoorOptions extends RouteOptions {
   /** 待ち受ける宛先。無ければ `::`(IPv4 も受ける)、使えなければ `0.0.0.0`。 */
   readonly hostname?: string;
@@ -38,6 +45,8 @@ export interface RestDoorOptions extends RouteOptions {
   readonly metrics?: MetricsPage;
   /** path → 頁。`/v1/` の外に限る。 */
   readonly pages?: ReadonlyMap<string, StaticPage>;
+  /** `/openapi.json` の中身。 */
+  readonly openApi?: (ask: AskRest) => Promise<string>;
   /** `/readyz` の答え。 */
   readonly readiness?: () => Readiness;
   /** あれば TLS を話す。証明書を差し替えるなら `reusePort` が要る。 */
@@ -71,6 +80,7 @@ const corsHeaders = {
 const corsHeadersWithKey = { ...corsHeaders, "Access-Control-Allow-Headers": "Content-Type, Authorization" };
 /** 鍵を持たない見張りも聞ける宛先。 */
 const READY = "/readyz";
+const OPEN_API = "/openapi.json";
 const alive = new Set(["/healthz", "/livez"]);
 const openPaths = new Set([...alive, READY]);
 /** 証明書を替えた後、元の待ち受けを閉じるまで。この間に答えを得た客は、次から新しい接続を使う。 */
@@ -255,9 +265,10 @@ export class RestDoor implements Door {
     const metricsPath = metrics?.paths.find((path) => isPath(target, path));
     if (metricsPath !== undefined) return answerMetrics(metrics!, metricsPath, target);
     if (!isApiTarget(target)) {
-      const probe = this.#answerProbe(target.split(/[?#]/, 1)[0]!, method);
-      if (probe !== undefined) return probe;
-      return this.#pages.answer(target.split(/[?#]/, 1)[0]!, request) ?? errorPage(404);
+      const path = target.split(/[?#]/, 1)[0]!;
+      const { openApi } = this.#options;
+      if (path === OPEN_API && method === "GET" && openApi !== undefined) return this.#answerOpenApi(openApi);
+      return this.#answerProbe(path, method) ?? this.#pages.answer(path, request) ?? errorPage(404);
     }
     if (!isWellFormedTarget(target)) return errorPage(400);
     if (method === "OPTIONS") return this.#answerPreflight(request);
@@ -280,6 +291,25 @@ export class RestDoor implements Door {
       return this.#fail(thrown, method);
     }
   }
+
+  async #answerOpenApi(openApi: (ask: AskRest) => Promise<string>): Promise<Response> {
+    try {
+      return this.#ok(await openApi(this.#ask));
+    } catch (thrown) {
+      return this.#fail(thrown, "GET");
+    }
+  }
+
+  readonly #ask: AskRest = async (method, target, body = "") => {
+    const request = new Request(`http://localhost${target}`, { method });
+    try {
+      const route = this.#routes.find(method, target);
+      const answer = await route.answer(Buffer.from(body), request, this.#host.clock.monotonicMs());
+      return { ok: true, text: await new Response(answer).text() };
+    } catch (thrown) {
+      return { ok: false, text: StatusError.from(thrown).message };
+    }
+  };
 
   /** 見張りへの答え。仕事を受けられなければ 503 で、本文が何が足りないかを言う。 */
   #answerProbe(path: string, method: string): Response | undefined {

@@ -35,6 +35,8 @@ export interface ModelServable {
   readonly signatures: ReadonlyMap<string, Signature>;
   /** 読み込んだ版のディレクトリの SHA-256(16 進)。 */
   readonly sha256: string;
+  /** 呼び出しが変数を書き換えうるか。 */
+  readonly stateful: boolean;
   /**
    * テンソル名の組に対する実行を準備する。同じ組には同じものを返す(初回だけ計画を立てる)。
    *

@@ -90,6 +90,7 @@ export class SavedModelLoader implements Loader<ModelServable> {
       id: this.#id,
       signatures: opened.signatures,
       sha256: opened.sha256,
+      stateful: opened.stateful,
       prepare: batching.prepare,
     };
     await this.#plan(servable, signal);
@@ -98,6 +99,7 @@ export class SavedModelLoader implements Loader<ModelServable> {
     log.info("SavedModel loaded", {
       path: this.#directory,
       sha256: opened.sha256,
+      stateful: opened.stateful,
       signatures: [...opened.signatures.keys()],
       ms: Math.round(clock.monotonicMs() - startMs),
     });

@@ -56,6 +56,7 @@ export class FakeServable implements ModelServable {
   readonly id: ServableId;
   readonly signatures: ReadonlyMap<string, Signature>;
   readonly sha256 = "0123456789abcdef".repeat(4);
+  readonly stateful = false;
   /** 走った回数。 */
   runs = 0;
   /** 真なら答えを Promise にする。 */

@@ -35,6 +35,7 @@ const batching = new TurnBatching(host, [signature], () => ({
 const servable: ModelServable = {
   id: { name: "m", version: 1n },
   sha256: "",
+  stateful: false,
   signatures: new Map([["serving_default", signature]]),
   prepare: (feeds, fetches) => batching.prepare(feeds, fetches),
 };

@@ -13,6 +13,7 @@ const servable: ModelServable = {
   id: { name: "m", version: 1n },
   signatures: new Map(),
   sha256: "",
+  stateful: false,
   prepare: () => {
     throw new Error("not used");
   },
