@@ -346,7 +346,10 @@ const checks: Record<string, () => Promise<Outcome | undefined>> = {
   "restarts without a proxy, briefly": () =>
     run([bun, "scripts/load/direct_restart.ts", "--restarts=4", `--binary=${binary}`]),
   "attacks on both doors": () => run([bun, "scripts/fuzz/doors.ts", `--binary=${binary}`]),
-  h2spec: () => run([bun, join(here, "h2spec.ts"), binary]),
+  h2spec: async () => {
+    await provideGo();
+    return run([bun, join(here, "h2spec.ts"), binary]);
+  },
   "lifecycle under faults": () => run([bun, join(here, "lifecycle_faults.ts"), binary]),
   "page in Chromium": async () => {
     const chromium = await findChromium();
