@@ -357,6 +357,19 @@ const checks: Record<string, () => Promise<Outcome | undefined>> = {
     const tools = [chromium, await python("newest"), `--grpcurl=${await grpcurl()}`];
     return run([bun, join(here, "page.ts"), binary, ...tools]);
   },
+  "metrics and alerts by promtool": async () => {
+    if (Bun.which("promtool") === null) return { skipped: "no promtool", exitCode: 0, output: "" };
+    const page = join(cache, "metrics.txt");
+    const metrics = await withServer(async ({ rest }) => {
+      await Bun.write(page, await (await fetch(`http://${rest}/metrics`)).text());
+      // 3 は名前の付け方への注意だけ。TensorFlow Serving の名前は「:」を含む。
+      const { exitCode, output } = await run(["sh", "-c", `promtool check metrics < ${page}`]);
+      const ok = exitCode === 0 || exitCode === 3;
+      return { exitCode: ok ? 0 : 1, output: ok ? "1 passed, 0 failed" : `${output}\n0 passed, 1 failed` };
+    });
+    const rules = ["promtool", "check", "rules", join(root, "deploy", "prometheus", "alerts.yaml")];
+    return sum([metrics, await expectRun(rules, { words: ["SUCCESS"] })]);
+  },
   "OpenAPI by Schemathesis": () =>
     withServer(async ({ rest }) => {
       const tool = join(await python("schemathesis"), "..", "schemathesis");

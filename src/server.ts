@@ -35,6 +35,7 @@ import { ApiKeys } from "./service/api_keys.ts";
 import type { Door } from "./service/door.ts";
 import { Health } from "./service/health.ts";
 import { ModelService } from "./service/model_service.ts";
+import { registerModelStateMetrics } from "./service/model_state_metrics.ts";
 import { PredictionService } from "./service/prediction_service.ts";
 import { formatPrometheusPage } from "./service/prometheus_exporter.ts";
 import { readiness } from "./service/readiness.ts";
@@ -143,6 +144,7 @@ export class ModelServer {
     const config = (await member?.link.join()) ?? (await this.#readModelConfig());
     const core = this.#createCore(await readPlatforms(this.#host, storage, options));
     this.#core = core;
+    registerModelStateMetrics(this.#host.metrics, core);
     await core.reloadConfig(config);
     await optional(options.threadPoolFactoryConfigFile, (path) =>
       readTextProto(this.#host, storage, ThreadPoolFactoryConfigSchema, path),

@@ -16,6 +16,7 @@ import { COMMIT, VERSION } from "../version.ts";
 import { commands } from "./commands.ts";
 import { START_FAILED } from "./exit_codes.ts";
 import { createLogOutput } from "./log_output.ts";
+import { registerProcessMetrics } from "./process_metrics.ts";
 import { joinSupervisor, supervise } from "./serve_processes.ts";
 import { onStopSignal } from "./stop_signals.ts";
 import { usage } from "./usage.ts";
@@ -113,6 +114,7 @@ export async function serve(argv: readonly string[], { entrypoint = false } = {}
   const cpus = availableParallelism();
   const processes = options.processes === 0 ? cpus : options.processes;
   if (processes > 1 && member === undefined) return await supervise(host, options, processes, args);
+  registerProcessMetrics(host);
   const server = new ModelServer(host, {
     options,
     storage,

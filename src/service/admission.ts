@@ -31,6 +31,14 @@ export class Admission {
       help: "The number of requests refused because of overload.",
       labels: ["reason"],
     });
+    const inFlight = host.metrics
+      .gauge({
+        name: "/iris_serving/requests_in_flight",
+        help: "Requests that are being worked on.",
+        labels: [],
+      })
+      .cell();
+    host.metrics.onCollect(() => inFlight.set(this.#inFlight));
     this.#shed = { full: shed.cell("in_flight"), late: shed.cell("queue_delay") };
   }
 

@@ -60,6 +60,7 @@ export class RequestMetrics {
   readonly #count: Family<CounterCell>;
   readonly #latency: Family<HistogramCell>;
   readonly #runtime: Family<HistogramCell>;
+  readonly #signatureRuntime: Family<HistogramCell>;
   readonly #examples: ByModel<{ readonly counts: HistogramCell; readonly total: CounterCell }>;
 
   constructor(metrics: Metrics) {
@@ -81,6 +82,14 @@ export class RequestMetrics {
         name: "/tensorflow/serving/runtime_latency",
         help: "Wall time of model execution in microseconds.",
         labels: ["model_name", "API", "runtime"],
+      },
+      latencyLimits,
+    );
+    this.#signatureRuntime = metrics.histogram(
+      {
+        name: "/iris_serving/signature_runtime_latency",
+        help: "Wall time of model execution in microseconds, for each signature.",
+        labels: ["model_name", "signature"],
       },
       latencyLimits,
     );
@@ -114,6 +123,11 @@ export class RequestMetrics {
   runtime(api: string): ByModel<HistogramCell> {
     // 実行系は TF1 のセッションと同じ意味論なので、ラベルもその名を使う。
     return new ByModel((model) => this.#runtime.cell(model, api, "TF1"));
+  }
+
+  /** 読み込まれたシグネチャの実行時間のセル。名前はモデルのものなので、客には増やせない。 */
+  signatureRuntime(model: string, signature: string): HistogramCell {
+    return this.#signatureRuntime.cell(model, signature);
   }
 
   recordExamples(model: string, count: number): void {

@@ -117,6 +117,8 @@ export function mergeContext(examples: readonly Uint8Array[], context: Uint8Arra
 const nameOrDefault = (signatureName: string): string =>
   signatureName === "" ? DEFAULT_SIGNATURE : signatureName;
 
+type Api = "Predict" | "Classify" | "Regress";
+
 const predictMethods = [PREDICT_METHOD, CLASSIFY_METHOD, REGRESS_METHOD];
 
 /**
@@ -132,7 +134,13 @@ export class PredictionService {
   readonly #options: PredictionOptions;
   readonly #metrics: RequestMetrics;
   readonly #runtime: {
-    readonly [api in "Predict" | "Classify" | "Regress"]: ReturnType<RequestMetrics["runtime"]>;
+    readonly [api in Api]: ReturnType<RequestMetrics["runtime"]>;
+  };
+  /** シグネチャは版ごとの物なので、版が降りれば消える。 */
+  readonly #latencies: { readonly [api in Api]: WeakMap<Signature, HistogramCell> } = {
+    Predict: new WeakMap(),
+    Classify: new WeakMap(),
+    Regress: new WeakMap(),
   };
   /** シグネチャは版ごとの物なので、版が降りれば計画も消える。 */
   readonly #plans = new WeakMap<Signature, PredictPlan>();
@@ -171,7 +179,7 @@ export class PredictionService {
       const tensors = plan.arrange(inputs);
       const { aliases, run } = plan.choose(request.outputFilter);
       plan.checkDTypes(run, tensors);
-      return this.#run(run, tensors, context, this.#runtime.Predict.get(spec.name), (fetched) => {
+      return this.#run(run, tensors, context, this.#latencyOf("Predict", spec.name, signature), (fetched) => {
         const outputs = new Map<string, Tensor>();
         for (let i = 0; i < aliases.length; i++) outputs.set(aliases[i]!, fetched[i]!);
         return { id, signatureName, outputs };
@@ -287,7 +295,7 @@ export class PredictionService {
       const examples = readNonEmpty(request.readExamples);
       const run = servable.prepare([head.input.name], head.outputs);
       const tensors = [toExampleTensor(run, 0, head.input, examples)];
-      return this.#run(run, tensors, context, this.#runtime[api].get(spec.name), (values) => {
+      return this.#run(run, tensors, context, this.#latencyOf(api, spec.name, signature), (values) => {
         const fetched = new Map(head.outputs.map((name, i) => [name, values[i]!]));
         return answer({ id, signatureName }, head.read(fetched, examples.length));
       });
@@ -339,6 +347,22 @@ export class PredictionService {
       }
       throw unimplemented(`Unsupported signature method_name: ${methodName}`);
     });
+  }
+
+  /** 実行の時間の置き場。TF Serving の指標(モデルごと)と自前の指標(シグネチャごと)の両方に入れる。 */
+  #latencyOf(api: Api, model: string, signature: Signature): HistogramCell | undefined {
+    const known = this.#latencies[api].get(signature);
+    if (known !== undefined) return known;
+    const runtime = this.#runtime[api].get(model);
+    const own = this.#metrics.signatureRuntime(model, signature.key);
+    const both: HistogramCell = {
+      observe(value) {
+        runtime?.observe(value);
+        own.observe(value);
+      },
+    };
+    this.#latencies[api].set(signature, both);
+    return both;
   }
 
   /** 客が待っていることを確かめてから走らせ、時間を測り、結果を読む。 */

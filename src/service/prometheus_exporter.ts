@@ -26,7 +26,8 @@ function formatFamily({ name, kind, labels, limits, cells }: FamilySnapshot): st
       .map((label, i) => `${labelName(label)}="${labelValue(labelValues[i] ?? "")}"`)
       .join();
     if (buckets === undefined) {
-      text += `${metric}{${pairs}} ${Math.trunc(value)}\n`;
+      // TF Serving の数は整数だけ。Prometheus の慣わしの名(process_…)は秒の小数を持つ。
+      text += `${metric}{${pairs}} ${name.startsWith("/") ? Math.trunc(value) : value}\n`;
       continue;
     }
     let total = 0;
