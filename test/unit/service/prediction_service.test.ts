@@ -324,7 +324,9 @@ describe("deadlines and cancellation", () => {
     const { service, servable, host } = setup(adder(twoInputs()));
     servable.beforeRun = () => host.clock.spend(2);
     await service.predict(request({}, inputs), {});
-    const runtime = host.metrics.snapshot().find(({ name }) => name === "/tensorflow/serving/runtime_latency")!;
+    const runtime = host.metrics
+      .snapshot()
+      .find(({ name }) => name === "/tensorflow/serving/runtime_latency")!;
     expect(runtime.cells.map(({ labelValues, value, count }) => ({ labelValues, value, count }))).toEqual([
       { labelValues: ["m", "Predict", "TF1"], value: 2000, count: 1 },
     ]);
