@@ -117,8 +117,6 @@ export class RestDoor implements Door {
   readonly #admission: Admission;
   /** 本文が届いて、まだ始めていない要求。届いた順。 */
   #arrived: Arrived[] = [];
-  /** そのうち先頭から、前の回にも待っていた数。 */
-  #waited = 0;
   /** これまでに届いた要求の数。 */
   #received = 0;
   /** 一度通った推論の URL → 仕事。同じ URL を二度読み解かない。 */
@@ -366,18 +364,11 @@ export class RestDoor implements Door {
     const { clock } = this.#host;
     const arrived = this.#arrived;
     this.#arrived = [];
-    const waited = this.#waited;
-    this.#waited = 0;
     const untilMs = clock.monotonicMs() + SLICE_MS;
     for (let at = 0; at < arrived.length; ) {
-      const one = arrived[at]!;
-      // 前の回から待っていたものだけは、その間に客が去っているかもしれない。
-      if (at++ < waited && one.request.signal.aborted) {
-        one.resolve(this.#fail(cancelled("Request was cancelled"), "POST"));
-      } else this.#settle(one);
+      this.#settle(arrived[at++]!);
       if (at < arrived.length && clock.monotonicMs() >= untilMs) {
         this.#arrived = arrived.slice(at);
-        this.#waited = this.#arrived.length;
         clock.endOfTurn(this.#answerArrived);
         return;
       }

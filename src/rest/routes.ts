@@ -176,11 +176,6 @@ class Context implements CallContext {
   get signal(): AbortSignal {
     return this.#request.signal;
   }
-
-  /** 始める前に客が去ったかは、入口が見る。同じ回に届いた要求のために、合図の物を作らない。 */
-  get abortedBeforeRun(): boolean {
-    return false;
-  }
 }
 
 /** 1 回の予測。要求であり文脈でもある 1 つのものにして、呼び出しごとに作るものを減らす。 */
