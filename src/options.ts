@@ -243,6 +243,9 @@ export const optionRows = [
   text("log_format", "auto", "text, json, or auto (text on a terminal)", {
     choices: ["auto", "text", "json"],
   }),
+  float("access_log_sample_rate", 0, "Share of requests that get a line in the log; 1 means all", {
+    range: [0, 1],
+  }),
   text("log_level", "info", "debug, info, warn, error or silent", {
     choices: ["debug", "info", "warn", "error", "silent"],
   }),

@@ -30,6 +30,7 @@ import type { ModelServable } from "./servables/model_servable.ts";
 import { openSavedModel } from "./servables/open_saved_model.ts";
 import { SavedModelLoader } from "./servables/saved_model_loader.ts";
 import { readServerTls } from "./server_tls_files.ts";
+import { AccessLog } from "./service/access_log.ts";
 import { Admission } from "./service/admission.ts";
 import { ApiKeys } from "./service/api_keys.ts";
 import type { Door } from "./service/door.ts";
@@ -112,6 +113,7 @@ function reportTensors(metrics: Metrics, backend: Backend): void {
 export class ModelServer {
   readonly #host: Host;
   readonly #parts: ServerParts;
+  readonly #accessLog: AccessLog;
   readonly #health = new Health();
   readonly #admission: Admission;
   readonly #doors: Door[] = [];
@@ -124,6 +126,7 @@ export class ModelServer {
 
   constructor(host: Host, parts: ServerParts) {
     this.#host = host;
+    this.#accessLog = new AccessLog(host, parts.options.accessLogSampleRate, Math.random);
     this.#parts = parts;
     this.#admission = new Admission(host, {
       maxInFlight: parts.options.maxInFlightRequests,
@@ -301,6 +304,7 @@ export class ModelServer {
       addresses,
       ...(tls === undefined ? {} : { tls }),
       channelArguments,
+      accessLog: this.#accessLog,
       healthCheck: options.enableGrpcHealthcheckService,
       tensorContent: options.enableSerializationAsTensorContent,
       admission: this.#admission,
@@ -394,6 +398,7 @@ export class ModelServer {
         { version: VERSION, needsKey: authorize !== undefined, metricsPaths },
         isStateless,
       ),
+      accessLog: this.#accessLog,
       readiness: () => readiness(this.#health, services.core),
       port: options.restApiPort,
       // 証明書を差し替えるには、同じ番号で待ち受け直せなければならない。

@@ -3,6 +3,7 @@ import { type ConnectionInjector, Server, ServerCredentials } from "@grpc/grpc-j
 import type { Host } from "../base/host.ts";
 import { invalidArgument, unauthenticated } from "../base/status.ts";
 import { Health as HealthService } from "../gen/grpc/health/v1/health_pb.ts";
+import type { AccessLog } from "../service/access_log.ts";
 import { Admission } from "../service/admission.ts";
 import type { Door } from "../service/door.ts";
 import type { Health } from "../service/health.ts";
@@ -24,6 +25,7 @@ import { type GrpcAddress, Listener } from "./listener.ts";
 import { modelRpcs } from "./model_rpc.ts";
 import { predictionRpcs } from "./prediction_rpc.ts";
 import { reflectionRpcs } from "./reflection_rpc.ts";
+import { traceStream } from "./trace_stream.ts";
 
 export interface GrpcDoorOptions {
   /** TCP と UNIX ソケットの一方か両方。 */
@@ -35,6 +37,8 @@ export interface GrpcDoorOptions {
   readonly healthCheck: boolean;
   /** `--enable_serialization_as_tensor_content` */
   readonly tensorContent: boolean;
+  /** 要求の記録。無ければ記録せず、客の番号も返さない。 */
+  readonly accessLog?: AccessLog;
   /** 混んだときの断り方。無ければ断らない。 */
   readonly admission?: Admission;
   /** 接続の数と使い方の限り。無ければライブラリーの既定。 */
@@ -79,7 +83,10 @@ export class GrpcDoor implements Door {
     screenCalls(
       this.#server,
       (headers) => this.#refuse(headers, admission),
-      (stream, headers) => answerDirectly(stream, headers, direct, host.clock),
+      (stream, headers) => {
+        if (options.accessLog !== undefined) traceStream(stream, headers, options.accessLog);
+        return answerDirectly(stream, headers, direct, host.clock);
+      },
     );
     if (limits !== undefined) dropSilent(this.#server, host.clock, limits.handshakeTimeoutMs);
     const closing = this.#closing.signal;

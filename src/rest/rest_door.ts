@@ -2,6 +2,7 @@ import { Elysia } from "elysia";
 import type { Cancel } from "../base/clock.ts";
 import type { Host } from "../base/host.ts";
 import { cancelled, failedPrecondition, internal, StatusError, unauthenticated } from "../base/status.ts";
+import type { AccessLog } from "../service/access_log.ts";
 import { Admission } from "../service/admission.ts";
 import type { Door } from "../service/door.ts";
 import type { Readiness } from "../service/readiness.ts";
@@ -45,6 +46,8 @@ export interface RestDoorOptions extends RouteOptions {
   readonly metrics?: MetricsPage;
   /** path → 頁。`/v1/` の外に限る。 */
   readonly pages?: ReadonlyMap<string, StaticPage>;
+  /** 要求の記録。無ければ記録せず、客の番号も返さない。 */
+  readonly accessLog?: AccessLog;
   /** `/openapi.json` の中身。 */
   readonly openApi?: (ask: AskRest) => Promise<string>;
   /** `/readyz` の答え。 */
@@ -248,6 +251,21 @@ export class RestDoor implements Door {
   }
 
   #answer(request: Request): Response | Promise<Response> {
+    const { accessLog } = this.#options;
+    const { headers, method, url } = request;
+    const trace = accessLog?.begin(headers.get("x-request-id"), () => headers.get("traceparent"));
+    if (trace === undefined) return this.#dispatch(request);
+    const finish = (response: Response): Response => {
+      response.headers.set("X-Request-Id", trace.requestId);
+      const path = targetOf(url).split(/[?#]/, 1)[0]!;
+      accessLog!.finish(trace, { door: "REST", method, path, status: response.status });
+      return response;
+    };
+    const answer = this.#dispatch(request);
+    return answer instanceof Promise ? answer.then(finish) : finish(answer);
+  }
+
+  #dispatch(request: Request): Response | Promise<Response> {
     this.#received++;
     const { method, url } = request;
     const { metrics, authorize } = this.#options;
