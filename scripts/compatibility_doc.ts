@@ -123,15 +123,21 @@ const files: readonly (readonly [string, DescMessage])[] = [
 ];
 
 const NO_RUNTIME = ["not applicable", "read and checked; there is no TensorFlow runtime"] as const;
-const NO_LOGGING = ["not applicable", "request logging does not exist; see `logging_config`"] as const;
+const NO_LOGGING = ["not applicable", "read, but not used by the request log"] as const;
+const LOGGING = ["same", "upstream's own binary has no request log and refuses `logging_config`"] as const;
 const WARNED = ["not applicable", "named in a warning"] as const;
 /** `same` でない項目。`Message.*` はその message のすべて。 */
 const fieldNotes: Readonly<Record<string, readonly [string, string]>> = {
   "ModelServerConfig.custom_model_config": ["same", "INVALID_ARGUMENT, as upstream's own server"],
-  "ModelConfig.logging_config": ["same", "INVALID_ARGUMENT `No request-logger-creator provided.`"],
+  "ModelConfig.logging_config": [
+    "differs",
+    "answered requests are captured; upstream's own binary answers INVALID_ARGUMENT `No request-logger-creator provided.`",
+  ],
   "ModelConfig.model_type": ["same", "deprecated, a warning"],
-  "LoggingConfig.*": NO_LOGGING,
-  "LogCollectorConfig.*": NO_LOGGING,
+  "LoggingConfig.custom_logging_config": NO_LOGGING,
+  "LoggingConfig.*": LOGGING,
+  "LogCollectorConfig.*": LOGGING,
+  "SamplingConfig.sampling_rate": LOGGING,
   "SamplingConfig.*": NO_LOGGING,
   "PerTaskSamplingConfig.*": NO_LOGGING,
   "BatchingParameters.thread_pool_name": ["same", "read; there are no threads to name"],

@@ -23,6 +23,7 @@ import { createPageSite } from "./page_site.ts";
 import { type PlatformSettings, readPlatforms } from "./platform_config.ts";
 import { pollFiles } from "./polled_files.ts";
 import type { WorkerLink } from "./processes/worker_link.ts";
+import { createFileCollector } from "./request_log_file.ts";
 import { RestDoor } from "./rest/rest_door.ts";
 import type { Storage } from "./savedmodel/storage.ts";
 import { createModelBatching, type QueueSettings } from "./servables/model_batching.ts";
@@ -40,6 +41,7 @@ import { registerModelStateMetrics } from "./service/model_state_metrics.ts";
 import { PredictionService } from "./service/prediction_service.ts";
 import { formatPrometheusPage } from "./service/prometheus_exporter.ts";
 import { readiness } from "./service/readiness.ts";
+import { RequestLogger } from "./service/request_logger.ts";
 import type { ServerTls } from "./service/server_tls.ts";
 import {
   fromModelServerConfigProto,
@@ -114,6 +116,7 @@ export class ModelServer {
   readonly #host: Host;
   readonly #parts: ServerParts;
   readonly #accessLog: AccessLog;
+  readonly #requestLogger: RequestLogger;
   readonly #health = new Health();
   readonly #admission: Admission;
   readonly #doors: Door[] = [];
@@ -126,6 +129,14 @@ export class ModelServer {
 
   constructor(host: Host, parts: ServerParts) {
     this.#host = host;
+    // 起動とプロセスごとに別の名前にし、前のものを上書きしない。
+    const mark = `${host.clock.now()}-${parts.member?.index ?? 0}`;
+    const file = createFileCollector(host, (prefix, index) => `${prefix}-${mark}-${index}.tfrecord`);
+    const collectors = new Map([
+      ["", file],
+      ["file", file],
+    ]);
+    this.#requestLogger = new RequestLogger(host, collectors, Math.random);
     this.#accessLog = new AccessLog(host, parts.options.accessLogSampleRate, Math.random);
     this.#parts = parts;
     this.#admission = new Admission(host, {
@@ -163,11 +174,13 @@ export class ModelServer {
     const services = {
       prediction: new PredictionService(this.#host, core, {
         methodNameCheck: options.enableSignatureMethodNameCheck,
+        requestLogger: this.#requestLogger,
         maxTensorElements: options.maxTensorElements,
       }),
-      model: new ModelService(this.#host, core, member?.link, (models) =>
-        checkModelRoots(storage, splitList(options.modelRoots), models),
-      ),
+      model: new ModelService(this.#host, core, member?.link, (models) => {
+        this.#requestLogger.checkKnown(models);
+        return checkModelRoots(storage, splitList(options.modelRoots), models);
+      }),
       health: this.#health,
     };
     const authorize = await this.#readApiKeys();
@@ -198,6 +211,7 @@ export class ModelServer {
     for (const scheduler of this.#batches) scheduler.hurry();
     await Promise.all(this.#doors.map((door) => door.stop(graceMs)));
     await this.#core?.shutdown();
+    await this.#requestLogger.close();
   }
 
   async #open(door: Door): Promise<readonly string[]> {
@@ -232,6 +246,7 @@ export class ModelServer {
       },
       numInitialLoadThreads: 4 * cpus,
       fileSystemPollWaitSeconds: options.fileSystemPollWaitSeconds,
+      setLogging: (models) => this.#requestLogger.configure(models),
       allowVersionLabelsForUnavailableModels: options.allowVersionLabelsForUnavailableModels,
       platforms: new Map(
         Array.from(platforms, ([platform, settings]) => [platform, this.#createLoaders(settings, backend)]),

@@ -1,11 +1,11 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { create, fromJsonString, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { create, fromBinary, fromJsonString, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { StatusError } from "../base/status.ts";
-import { PredictionLogSchema } from "../gen/tensorflow_serving/apis/prediction_log_pb.ts";
+import { type PredictionLog, PredictionLogSchema } from "../gen/tensorflow_serving/apis/prediction_log_pb.ts";
 import { readSavedModel } from "../savedmodel/saved_model.ts";
 import { diskStorage } from "../savedmodel/storage.ts";
-import { encodeRecord } from "../servables/tf_record.ts";
+import { encodeRecord, readRecords } from "../servables/tf_record.ts";
 import { allocate } from "../tensor/dtype.ts";
 import type { Signature, TensorInfo } from "../tensor/signature.ts";
 import { sizeOf, tensor } from "../tensor/tensor.ts";
@@ -53,9 +53,14 @@ async function synthesiseAll(
   });
 }
 
-/** 1 行 1 件の PredictionLog(protobuf の JSON 形)。 */
+/** 要求の記録(TFRecord)か、1 行 1 件の PredictionLog(protobuf の JSON 形)。答えは捨てる。 */
 async function readLogs(path: string): Promise<LogInit[]> {
-  const lines = (await Bun.file(path).text()).split("\n");
+  const bytes = await Bun.file(path).bytes();
+  // JSON の行は「{」か空白で始まる。TFRecord は 1 件目の長さで始まり、5 から 8 バイト目が 0 になる。
+  if (bytes.length >= 8 && bytes.subarray(4, 8).every((byte) => byte === 0)) {
+    return Array.from(readRecords(bytes), (record) => withoutAnswer(fromBinary(PredictionLogSchema, record)));
+  }
+  const lines = new TextDecoder().decode(bytes).split("\n");
   return lines.flatMap((line, index) => {
     if (line.trim() === "") return [];
     try {
@@ -66,11 +71,17 @@ async function readLogs(path: string): Promise<LogInit[]> {
   });
 }
 
+/** warm-up に要るのは要求だけ。 */
+function withoutAnswer({ logType }: PredictionLog): LogInit {
+  if (logType.case === undefined) return {};
+  return { logType: { case: logType.case, value: { request: logType.value.request } } } as LogInit;
+}
+
 const flags = {
   requests: {
     type: "string",
     hint: "FILE",
-    help: "one PredictionLog in protobuf's JSON per line, instead of zeros",
+    help: "captured requests (TFRecord of PredictionLog), or one PredictionLog in protobuf's JSON per line; instead of zeros",
     completes: "file",
   },
   rows: { type: "string", default: "1", hint: "N", help: "size of the dimensions that are not known" },
@@ -91,6 +102,7 @@ export const warmupCommand: Command = {
     ["iris-serving warmup record /models/m/1", "zeros for every signature that takes numbers"],
     ["iris-serving warmup record /models/m/1 --rows=32", "the same with 32 rows"],
     ["iris-serving warmup record /models/m/1 --requests=logs.jsonl", "requests of your own"],
+    ["iris-serving warmup record /models/m/1 --requests=m-….tfrecord", "requests that a server captured"],
   ],
   notes: `A line of logs.jsonl:
   {"predictLog": {"request": {"modelSpec": {"name": "m"},

@@ -32,6 +32,7 @@ import {
 import { RequestMetrics } from "./metrics.ts";
 import { borrow, type ModelSpec, requireModelSpec, type ServedModels } from "./model_spec.ts";
 import { PredictPlan, type RequestInputs } from "./predict_plan.ts";
+import { inferenceLog, predictLog, type RequestLogger } from "./request_logger.ts";
 
 export interface PredictRequest {
   readonly spec: ModelSpec | undefined;
@@ -95,6 +96,8 @@ export interface MetadataResult {
 export interface PredictionOptions {
   /** `--enable_signature_method_name_check` */
   readonly methodNameCheck: boolean;
+  /** 要求の記録。無ければ残さない。 */
+  readonly requestLogger?: RequestLogger;
   /** 1 度の予測の入力の、要素の合計の上限。無ければ無制限。 */
   readonly maxTensorElements?: number;
 }
@@ -182,6 +185,9 @@ export class PredictionService {
       return this.#run(run, tensors, context, this.#latencyOf("Predict", spec.name, signature), (fetched) => {
         const outputs = new Map<string, Tensor>();
         for (let i = 0; i < aliases.length; i++) outputs.set(aliases[i]!, fetched[i]!);
+        this.#options.requestLogger?.sample(spec.name)?.(id, () =>
+          predictLog(id, signatureName, inputs, request.outputFilter, outputs),
+        );
         return { id, signatureName, outputs };
       });
     });
@@ -297,6 +303,9 @@ export class PredictionService {
       const tensors = [toExampleTensor(run, 0, head.input, examples)];
       return this.#run(run, tensors, context, this.#latencyOf(api, spec.name, signature), (values) => {
         const fetched = new Map(head.outputs.map((name, i) => [name, values[i]!]));
+        this.#options.requestLogger?.sample(spec.name)?.(id, () =>
+          inferenceLog(api, id, signatureName, examples),
+        );
         return answer({ id, signatureName }, head.read(fetched, examples.length));
       });
     });

@@ -9,6 +9,15 @@ export type ServableVersionPolicy =
   | { readonly kind: "all" }
   | { readonly kind: "specific"; readonly versions: readonly bigint[] };
 
+/** 要求の記録のしかた。 @see tensorflow_serving/config/logging_config.proto */
+export interface ModelLogging {
+  /** `LogCollectorConfig.type` */
+  readonly collector: string;
+  readonly filenamePrefix: string;
+  /** 0 から 1。 */
+  readonly samplingRate: number;
+}
+
 /** 提供するモデル 1 つの設定。検査の前の、書かれたままの値。 */
 export interface ModelConfig {
   readonly name: string;
@@ -19,7 +28,8 @@ export interface ModelConfig {
   readonly versionPolicy: ServableVersionPolicy;
   /** ラベル → 版。 */
   readonly versionLabels: ReadonlyMap<string, bigint>;
-  readonly hasLoggingConfig: boolean;
+  /** 要求の記録。無ければ残さない。 */
+  readonly logging?: ModelLogging;
 }
 
 /** サーバー全体の設定。`none` は「まだ何も指定されていない」。 */
@@ -46,7 +56,6 @@ export function singleModelConfig(host: Host, name: string, basePath: string): M
         modelPlatform: TENSORFLOW_PLATFORM,
         versionPolicy: { kind: "latest", numVersions: 1 },
         versionLabels: new Map(),
-        hasLoggingConfig: false,
       },
     ],
   };
@@ -65,7 +74,15 @@ export function fromModelServerConfigProto({ config }: ModelServerConfigProto): 
       modelPlatform: model.modelPlatform,
       versionPolicy: toVersionPolicy(model.modelVersionPolicy),
       versionLabels: new Map(Object.entries(model.versionLabels)),
-      hasLoggingConfig: model.loggingConfig !== undefined,
+      ...(model.loggingConfig === undefined
+        ? {}
+        : {
+            logging: {
+              collector: model.loggingConfig.logCollectorConfig?.type ?? "",
+              filenamePrefix: model.loggingConfig.logCollectorConfig?.filenamePrefix ?? "",
+              samplingRate: model.loggingConfig.samplingConfig?.samplingRate ?? 0,
+            },
+          }),
     })),
   };
 }

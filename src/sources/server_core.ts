@@ -38,6 +38,8 @@ export interface ServerCoreOptions<S> {
   readonly allowVersionLabelsForUnavailableModels: boolean;
   /** 種類名(`tensorflow`)→ ローダーの作り方。 */
   readonly platforms: ReadonlyMap<string, CreateLoader<S>>;
+  /** 要求の記録の設定を受け取る。無ければ、記録を求める設定を断る。 */
+  readonly setLogging?: (models: readonly ModelConfig[]) => void;
 }
 
 /** 新しいモデルが提供できるまでの待ち。 */
@@ -141,7 +143,9 @@ export class ServerCore<S> implements Models<S> {
     for (const { name } of next.models) log[level](` (Re-)adding model: ${name}`);
     await this.#watch(next.models);
     log[level]("Finished adding/updating models");
-    if (next.models.some(({ hasLoggingConfig }) => hasLoggingConfig)) {
+    const { setLogging } = this.#options;
+    if (setLogging !== undefined) setLogging(next.models);
+    else if (next.models.some(({ logging }) => logging !== undefined)) {
       throw invalidArgument("No request-logger-creator provided.");
     }
   }

@@ -22,7 +22,6 @@ const list: ModelServerConfig = {
       modelPlatform: "tensorflow",
       versionPolicy: { kind: "all" },
       versionLabels: new Map(),
-      hasLoggingConfig: false,
     },
   ],
 };

@@ -20,7 +20,6 @@ const model = (fields: Partial<ModelConfig> = {}): ModelConfig => ({
   modelPlatform: "tensorflow",
   versionPolicy: { kind: "latest", numVersions: 1 },
   versionLabels: new Map(),
-  hasLoggingConfig: false,
   ...fields,
 });
 const list = (...models: Partial<ModelConfig>[]): ModelServerConfig => ({
@@ -105,7 +104,7 @@ describe("fromModelServerConfigProto()", () => {
         modelType: 1,
         modelPlatform: "p",
         versionLabels: new Map([["stable", 3n]]),
-        hasLoggingConfig: true,
+        logging: { collector: "", filenamePrefix: "", samplingRate: 0 },
       }),
     );
   });

@@ -17,7 +17,6 @@ const list = (...models: (Partial<ModelConfig> & { name: string })[]): ModelServ
     modelPlatform: "tensorflow",
     versionPolicy: { kind: "all" },
     versionLabels: new Map(),
-    hasLoggingConfig: false,
     ...model,
   })),
 });
@@ -345,9 +344,9 @@ describe("reloadConfig()", () => {
 
   test("refuses logging_config after the models were loaded", async () => {
     const { reload, acquire } = setUp(["/m/1"]);
-    expect(await reload(list({ name: "m", hasLoggingConfig: true }))).toBe(
-      "INVALID_ARGUMENT: No request-logger-creator provided.",
-    );
+    expect(
+      await reload(list({ name: "m", logging: { collector: "", filenamePrefix: "", samplingRate: 0 } })),
+    ).toBe("INVALID_ARGUMENT: No request-logger-creator provided.");
     expect(acquire({ name: "m" })).toBe("m/1");
   });
 
