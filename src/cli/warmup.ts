@@ -81,7 +81,7 @@ const flags = {
   requests: {
     type: "string",
     hint: "FILE",
-    help: "captured requests (TFRecord of PredictionLog), or one PredictionLog in protobuf's JSON per line; instead of zeros",
+    help: "captured requests (TFRecord), or a PredictionLog as JSON per line",
     completes: "file",
   },
   rows: { type: "string", default: "1", hint: "N", help: "size of the dimensions that are not known" },
