@@ -31,6 +31,8 @@ export async function startServer(
     env: { ...process.env, ...env },
     stdio: ["ignore", "ignore", "pipe"],
   });
+  // 測定が途中で失敗しても、相手を残さない。
+  process.once("exit", () => child.kill("SIGKILL"));
   const errors = new Response(child.stderr).text();
   const deadline = performance.now() + seconds * 1000;
   while (!(await isReady().catch(() => false))) {
