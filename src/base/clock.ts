@@ -9,6 +9,8 @@ export interface Clock {
   now(): number;
   /** 単調時計。単位はミリ秒(小数あり)、起点は任意。 */
   monotonicMs(): number;
+  /** `sinceMs`({@link monotonicMs} の値)から今までのうち、プロセスが凍っていた時間。知る術が無ければ 0。 */
+  frozenSince(sinceMs: number): number;
   /** `delayMs` 後に一度だけ呼ぶ。プロセスの終了は妨げない。 */
   after(delayMs: number, callback: () => void): Cancel;
   /**
@@ -53,6 +55,7 @@ function callAll(): void {
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonicMs: () => performance.now(),
+  frozenSince: () => 0,
   after(delayMs, callback) {
     // setTimeout は 2^31-1 ms を超えると即時発火するので、そこで頭打ちにする。
     const timer = setTimeout(callback, Math.min(delayMs, 0x7fffffff));
@@ -63,3 +66,14 @@ export const systemClock: Clock = {
     if (turn.push(callback) === 1 && !isEnding) setImmediate(endTurn);
   },
 };
+
+/** `sinceMs` から、凍っていた間を除いて `limitMs` より長く経ったか。 */
+export function hasWaited(
+  clock: Clock,
+  sinceMs: number,
+  limitMs: number,
+  nowMs = clock.monotonicMs(),
+): boolean {
+  const waitedMs = nowMs - sinceMs;
+  return waitedMs > limitMs && waitedMs - clock.frozenSince(sinceMs) > limitMs;
+}

@@ -1,3 +1,4 @@
+import { type Clock, hasWaited } from "../base/clock.ts";
 import type { Host } from "../base/host.ts";
 import { cancelled, deadlineExceeded, unavailable } from "../base/status.ts";
 import type { PreparedRun, RunContext } from "../servables/model_servable.ts";
@@ -156,7 +157,7 @@ class TurnRun implements PreparedRun {
     const tasks = this.#queue;
     this.#queue = [];
     const now = this.#host.clock.monotonicMs();
-    let waiting = tasks.filter((task) => isWanted(task, now, this.#maxDelayMs));
+    let waiting = tasks.filter((task) => isWanted(task, this.#host.clock, now, this.#maxDelayMs));
     if (++this.#busyTurns % PROBE_EVERY_TURNS === 0) {
       const probe = waiting.shift();
       if (probe !== undefined) this.#runAlone(probe);
@@ -252,10 +253,11 @@ function haveSameShapes(a: Task, b: Task): boolean {
 /** 待つ間に客が去ったか期限が過ぎたもの、待たせ過ぎたものは、バッチに入れない。 */
 function isWanted(
   { context: { deadlineMs, signal }, enqueuedMs, reject }: Task,
+  clock: Clock,
   now: number,
   maxDelayMs: number,
 ): boolean {
-  if (now - enqueuedMs > maxDelayMs) {
+  if (hasWaited(clock, enqueuedMs, maxDelayMs, now)) {
     reject(unavailable("Server is overloaded: the request waited too long to be started"));
     return false;
   }

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { wasmFiles } from "../assets.ts";
 import { systemClock } from "../base/clock.ts";
+import { FreezeWatch } from "../base/freeze_watch.ts";
 import type { Host } from "../base/host.ts";
 import { createLogger, type LogFormat, type LogLevel } from "../base/log.ts";
 import { Metrics } from "../base/metrics.ts";
@@ -98,8 +99,12 @@ export async function serve(argv: readonly string[], { entrypoint = false } = {}
         ? "text"
         : "json"
       : (options.logFormat as LogFormat);
+  const freezes = new FreezeWatch(systemClock, () => {
+    const { user, system } = process.cpuUsage();
+    return (user + system) / 1000;
+  });
   const host: Host = {
-    clock: systemClock,
+    clock: { ...systemClock, frozenSince: (sinceMs) => freezes.frozenSince(sinceMs) },
     log: createLogger(format, options.logLevel as LogLevel, createLogOutput(process.stderr, format)),
     metrics: new Metrics(),
   };

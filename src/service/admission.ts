@@ -1,3 +1,4 @@
+import { hasWaited } from "../base/clock.ts";
 import type { Host } from "../base/host.ts";
 import type { CounterCell } from "../base/metrics.ts";
 import { resourceExhausted, type StatusError, unavailable } from "../base/status.ts";
@@ -82,7 +83,7 @@ export class Admission {
   /** @throws UNAVAILABLE 待ち過ぎた。 */
   checkDelay(arrivedMs: number): void {
     const { maxQueueDelayMs } = this.#options;
-    if (maxQueueDelayMs === 0 || this.#host.clock.monotonicMs() - arrivedMs <= maxQueueDelayMs) return;
+    if (maxQueueDelayMs === 0 || !hasWaited(this.#host.clock, arrivedMs, maxQueueDelayMs)) return;
     this.#shed.late.inc();
     throw unavailable("Server is overloaded: the request waited too long to be started");
   }

@@ -9,6 +9,7 @@ interface Timer {
 export class FakeClock implements Clock {
   #now = 0;
   readonly #timers = new Set<Timer>();
+  readonly #freezes: { readonly endMs: number; readonly lostMs: number }[] = [];
   #endOfTurn: (() => void)[] = [];
 
   now(): number {
@@ -17,6 +18,10 @@ export class FakeClock implements Clock {
 
   monotonicMs(): number {
     return this.#now;
+  }
+
+  frozenSince(sinceMs: number): number {
+    return this.#freezes.reduce((sum, { endMs, lostMs }) => sum + (endMs > sinceMs ? lostMs : 0), 0);
   }
 
   after(delayMs: number, callback: () => void): Cancel {
@@ -44,6 +49,12 @@ export class FakeClock implements Clock {
   /** 時刻だけを進める(タイマーは鳴らない)。実行に時間が掛かったことにする。 */
   spend(ms: number): void {
     this.#now += ms;
+  }
+
+  /** プロセスが凍っていたことにする。 */
+  freeze(ms: number): void {
+    this.#now += ms;
+    this.#freezes.push({ endMs: this.#now, lostMs: ms });
   }
 
   /** 時計を進め、鳴るべきタイマーを順に鳴らす。1 つ鳴るごとに、続きの処理と回の終わりまで走らせる。 */

@@ -145,6 +145,15 @@ describe("run()", () => {
     expect(rows[0]!.result).toStartWith("3,3");
   });
 
+  test("runs what waited only because the process was frozen", async () => {
+    const { host, run } = setUp({ runMs: 1, maxDelayMs: 20 });
+    start(run, [floats([1], 0)]);
+    const waiting = start(run, [floats([1], 2)]);
+    host.clock.freeze(3000);
+    await host.clock.settle();
+    expect(waiting.result).toBe("3");
+  });
+
   test("is alone again after a quiet turn", async () => {
     const { host, run } = setUp();
     start(run, [floats([1], 2)]);

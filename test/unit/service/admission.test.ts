@@ -50,6 +50,17 @@ describe("Admission", () => {
     expect(shed()).toEqual({ in_flight: 0, queue_delay: 1 });
   });
 
+  test("the time in which the process was frozen is no wait", () => {
+    const { host, admission } = create(0, 100);
+    const arrived = admission.arrive();
+    host.clock.spend(60);
+    host.clock.freeze(5000);
+    host.clock.spend(40);
+    admission.enter(arrived);
+    host.clock.spend(1);
+    expect(() => admission.enter(arrived)).toThrow(LATE);
+  });
+
   test("requests of one turn share one arrival time, those of the next do not", () => {
     const { host, admission } = create(0);
     expect(admission.arrive()).toBe(0);
