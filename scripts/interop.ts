@@ -4,7 +4,7 @@
 import { mkdirSync } from "node:fs";
 import { createServer } from "node:net";
 import { dirname, join } from "node:path";
-import { findChromium } from "./chromium.ts";
+import { findChromium, provide } from "./debian_tools.ts";
 import {
   createTransports,
   type Transport,
@@ -19,6 +19,8 @@ const here = join(root, "test", "interop");
 const binary = join(root, "iris-serving");
 let passed = 0;
 let failed = 0;
+/** 道具や権限が無く、行わなかった検査。 */
+let skipped = 0;
 
 interface Outcome {
   /** 相手がこの機械に無く、行わなかった訳。 */
@@ -66,13 +68,16 @@ async function check(name: string, body: () => Promise<Outcome | undefined>): Pr
     const outcome = await body();
     if (outcome?.skipped !== undefined) {
       console.log(`- ${name}: skipped, ${outcome.skipped}`);
+      skipped++;
       return;
     }
     const counts = outcome?.output.match(/(\d+) passed, (\d+) failed(?![\s\S]*\d+ passed, \d+ failed)/);
     ok = counts ? Number(counts[1]) : outcome === undefined || outcome.exitCode === 0 ? 1 : 0;
     bad = counts ? Number(counts[2]) : 1 - ok;
     if (outcome !== undefined && outcome.exitCode !== 0 && bad === 0) bad = 1;
-    if (bad > 0) shown = outcome?.output ?? "";
+    const skips = outcome?.output.match(/^skip\b.*/gm) ?? [];
+    skipped += skips.length;
+    shown = bad > 0 ? (outcome?.output ?? "") : skips.join("\n");
   } catch (error) {
     bad = 1;
     shown = String(error instanceof Error ? error.message : error);
@@ -341,7 +346,10 @@ const checks: Record<string, () => Promise<Outcome | undefined>> = {
     withServer(({ grpc, rest }) =>
       run([bun, "examples/typescript/predict.ts"], { GRPC_SERVER: grpc, REST_SERVER: `http://${rest}` }),
     ),
-  "faults of the machine": () => run([bun, join(here, "server_faults.ts"), binary]),
+  "faults of the machine": async () => {
+    await provide("faketime", "ip", "iptables");
+    return run([bun, join(here, "server_faults.ts"), binary]);
+  },
   "soak, briefly": () => run([bun, "scripts/load/soak.ts", "--minutes=0.5", `--binary=${binary}`]),
   "restarts without a proxy, briefly": () =>
     run([bun, "scripts/load/direct_restart.ts", "--restarts=4", `--binary=${binary}`]),
@@ -352,12 +360,14 @@ const checks: Record<string, () => Promise<Outcome | undefined>> = {
   },
   "lifecycle under faults": () => run([bun, join(here, "lifecycle_faults.ts"), binary]),
   "page in Chromium": async () => {
-    const chromium = await findChromium();
+    await provide("chromium");
+    const chromium = findChromium();
     if (chromium === undefined) return { skipped: "no chromium on this machine", exitCode: 0, output: "" };
     const tools = [chromium, await python("newest"), `--grpcurl=${await grpcurl()}`];
     return run([bun, join(here, "page.ts"), binary, ...tools]);
   },
   "metrics and alerts by promtool": async () => {
+    await provide("promtool");
     if (Bun.which("promtool") === null) return { skipped: "no promtool", exitCode: 0, output: "" };
     const page = join(cache, "metrics.txt");
     const metrics = await withServer(async ({ rest }) => {
@@ -386,8 +396,14 @@ const checks: Record<string, () => Promise<Outcome | undefined>> = {
     }),
   "lifecycle by symlinks": () => run([bun, join(here, "lifecycle_symlinks.ts"), binary]),
   "damaged executables": () => run([bun, join(here, "damaged_binary.ts"), binary]),
-  "deploy files": () => run([bun, join(here, "deploy.ts"), join(cache, "deploy")]),
-  "rolling restart behind proxies": () => run([bun, join(here, "rolling_restart.ts"), binary]),
+  "deploy files": async () => {
+    await provide("nginx", "haproxy");
+    return run([bun, join(here, "deploy.ts"), join(cache, "deploy")]);
+  },
+  "rolling restart behind proxies": async () => {
+    await provide("nginx", "haproxy");
+    return run([bun, join(here, "rolling_restart.ts"), binary]);
+  },
   "migration steps typed against the binary": async () =>
     process.getuid?.() === 0
       ? run(["bash", join(here, "migration.sh"), "binary", binary, join(cache, "migration")])
@@ -414,5 +430,5 @@ await provideGo();
 for (const [name, body] of Object.entries(checks)) {
   if (wanted.length === 0 ? !onRequest.has(name) : wanted.includes(name)) await check(name, body);
 }
-console.log(`${passed} passed, ${failed} failed`);
+console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);
 process.exit(failed === 0 && passed > 0 ? 0 : 1);

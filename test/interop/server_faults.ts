@@ -5,7 +5,6 @@ import { spawnSync } from "node:child_process";
 import {
   chmodSync,
   closeSync,
-  existsSync,
   mkdirSync,
   mkdtempSync,
   openSync,
@@ -16,6 +15,7 @@ import {
 import { createServer, connect as dial, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
+import { findFakeTime } from "../../scripts/debian_tools.ts";
 import { RawConnection } from "../../scripts/fuzz/doors/raw_connection.ts";
 import { Random } from "../../scripts/fuzz/random.ts";
 import { constantNetwork } from "../../scripts/load/constant_network.ts";
@@ -114,9 +114,7 @@ function keepAsking(server: BinaryServer, name = "iris") {
 
 // 時計 ---------------------------------------------------------------------------------------------
 
-const fakeTime = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib"]
-  .map((directory) => join(directory, "faketime", "libfaketime.so.1"))
-  .find(existsSync);
+const fakeTime = findFakeTime();
 if (fakeTime === undefined) console.log("skip the clock jumps: libfaketime is not installed");
 else {
   await check("the wall clock jumps by days, forward and back", async () => {
