@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { connect } from "node:net";
 import { gzipSync } from "node:zlib";
+import { type Clock, systemClock } from "../../src/base/clock.ts";
 import { Code, codeName, StatusError } from "../../src/base/status.ts";
 import { Admission } from "../../src/service/admission.ts";
 import { formatPrometheusPage } from "../../src/service/prometheus_exporter.ts";
@@ -675,6 +676,31 @@ describe("REST limits", () => {
     expect(servable.runs).toBe(1);
     clocked.clock.turn();
     expect((await ask()).status).toBe(200);
+  });
+
+  test("answers a large request before the turn ends, unless the turn is already long", async () => {
+    const waiting: (() => void)[] = [];
+    let lateMs = 0;
+    const clock: Clock = {
+      ...systemClock,
+      monotonicMs: () => systemClock.monotonicMs() + lateMs,
+      endOfTurn: (callback) => void waiting.push(callback),
+    };
+    await using busy = await startRest({ clock });
+    const ask = (count: number) =>
+      fetch(`${busy.origin}${MODEL}:predict`, {
+        method: "POST",
+        body: JSON.stringify({ instances: new Array(count).fill(1) }),
+      });
+    // 回は終わらないのに、答えが来る。
+    expect((await ask(3000)).status).toBe(200);
+    lateMs = 1000;
+    const late = ask(3000);
+    const arrived = waiting.length;
+    while (waiting.length === arrived) await new Promise((resolve) => setImmediate(resolve));
+    clock.endOfTurn = systemClock.endOfTurn;
+    for (const callback of waiting) callback();
+    expect((await late).status).toBe(200);
   });
 
   test("times out the run with 504", async () => {
