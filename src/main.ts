@@ -1,25 +1,31 @@
 import { basename } from "node:path";
-import { commands } from "./cli/commands.ts";
-import { runCommand } from "./cli/run_command.ts";
-import { serve } from "./cli/serve.ts";
+
+async function serve(args: readonly string[], { entrypoint = false } = {}): Promise<number> {
+  return (await import("./cli/serve.ts")).serve(args, { entrypoint });
+}
+
+async function runCommand(word: string, args: readonly string[]): Promise<number> {
+  return (await import("./cli/run_command.ts")).runCommand(word, args);
+}
 
 /**
  * 引数の先頭が語なら副コマンド、旗なら(または何も無ければ)サーバー。
  * TF Serving の像の名前で呼ばれたときは常にサーバーで、像の起動スクリプトと同じ旗を補う。
+ *
+ * どちらも、選ばれてから読み込む。
  */
-function main(): Promise<number> {
+async function main(): Promise<number> {
   const args = process.argv.slice(2);
+  const [word, ...rest] = args;
   const calledAs = basename(process.argv0);
+  const isFlag = word === undefined || word.startsWith("-");
   if (calledAs === "tf_serving_entrypoint.sh") {
     // 像の中でも副コマンドは使える(docker run … predict 5.1 3.5 1.4 0.2)。
-    return args[0] !== undefined && commands.has(args[0])
-      ? runCommand(args[0], args.slice(1))
-      : serve(args, { entrypoint: true });
+    const isCommand = !isFlag && (await import("./cli/commands.ts")).commands.has(word);
+    return isCommand ? runCommand(word, rest) : serve(args, { entrypoint: true });
   }
-  const [word] = args;
-  if (calledAs === "tensorflow_model_server" || word === undefined || word.startsWith("-"))
-    return serve(args);
-  return word === "serve" ? serve(args.slice(1)) : runCommand(word, args.slice(1));
+  if (calledAs === "tensorflow_model_server" || isFlag) return serve(args);
+  return word === "serve" ? serve(rest) : runCommand(word, rest);
 }
 
 main().then(

@@ -9,18 +9,14 @@ import { Metrics } from "../base/metrics.ts";
 import { StatusError } from "../base/status.ts";
 import { withEmbedded } from "../embedded_storage.ts";
 import { formatFlags, type ParsedOptions, parseOptions } from "../options.ts";
-import { pageFiles } from "../page_assets.ts";
 import { digestEmbeddedModel, type Payload, readPayload } from "../payload.ts";
 import { diskStorage } from "../savedmodel/storage.ts";
-import { ModelServer } from "../server.ts";
 import { COMMIT, VERSION } from "../version.ts";
-import { commands } from "./commands.ts";
 import { START_FAILED } from "./exit_codes.ts";
 import { createLogOutput } from "./log_output.ts";
 import { registerProcessMetrics } from "./process_metrics.ts";
 import { joinSupervisor, supervise } from "./serve_processes.ts";
 import { onStopSignal } from "./stop_signals.ts";
-import { usage } from "./usage.ts";
 
 /**
  * 像の起動スクリプトとして呼ばれたときの旗。TF Serving の像と同じく MODEL_BASE_PATH は親で、
@@ -79,6 +75,7 @@ export async function serve(argv: readonly string[], { entrypoint = false } = {}
   }
   const { options } = parsed;
   if (parsed.help) {
+    const [{ commands }, { usage }] = await Promise.all([import("./commands.ts"), import("./usage.ts")]);
     console.log(`${usage(commands.values())}\nFlags of the server:\n${formatFlags()}`);
     return 0;
   }
@@ -120,6 +117,10 @@ export async function serve(argv: readonly string[], { entrypoint = false } = {}
   const processes = options.processes === 0 ? cpus : options.processes;
   if (processes > 1 && member === undefined) return await supervise(host, options, processes, args);
   registerProcessMetrics(host);
+  const [{ ModelServer }, { pageFiles }] = await Promise.all([
+    import("../server.ts"),
+    import("../page_assets.ts"),
+  ]);
   const server = new ModelServer(host, {
     options,
     storage,
