@@ -74,7 +74,8 @@ function straighten(node: PlanNode): void {
   node.attrs = node.attrs.extend(node.name, { transpose_b: truth(false) });
 }
 
-function countUses(order: readonly PlanNode[], fetches: readonly Wire[]): Map<PlanNode, number> {
+/** ノード → その出力を使う線の数。 */
+export function countUses(order: readonly PlanNode[], fetches: readonly Wire[]): Map<PlanNode, number> {
   const uses = new Map<PlanNode, number>();
   const count = ({ node }: Wire): void => void uses.set(node, (uses.get(node) ?? 0) + 1);
   for (const { inputs, constants } of order) if (constants === undefined) inputs.forEach(count);
@@ -82,7 +83,7 @@ function countUses(order: readonly PlanNode[], fetches: readonly Wire[]): Map<Pl
   return uses;
 }
 
-function isFloat({ attrs }: PlanNode): boolean {
+export function isFloat({ attrs }: PlanNode): boolean {
   return attrs.has("T") && attrs.wireType("T") === DataType.DT_FLOAT;
 }
 

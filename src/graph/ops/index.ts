@@ -5,6 +5,7 @@ import { controlOps } from "./control.ts";
 import { convOps } from "./conv.ts";
 import { decodeCsvOps } from "./decode_csv.ts";
 import { decodeJsonExampleOps } from "./decode_json_example.ts";
+import { denseLayersOps } from "./dense_layers.ts";
 import { einsumOps } from "./einsum.ts";
 import { fftOps } from "./fft.ts";
 import { gatherOps } from "./gather.ts";
@@ -69,6 +70,7 @@ const families: readonly (readonly OpRow[])[] = [
   selectOps,
   reduceOps,
   convOps,
+  denseLayersOps,
   einsumOps,
   fftOps,
   imageColorOps,

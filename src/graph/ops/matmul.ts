@@ -206,11 +206,13 @@ function denseHost({ transposeA, transposeB, activation, alpha }: DenseSettings)
   };
 }
 
-function incompatible(a: Shape, b: Shape): Error {
+/** 内側の大きさが合わない。 */
+export function incompatible(a: Shape, b: Shape): Error {
   return invalidArgument(`Matrix size-incompatible: In[0]: ${formatShape(a)}, In[1]: ${formatShape(b)}`);
 }
 
-function checkMatrices(a: Shape, b: Shape): void {
+/** @throws INVALID_ARGUMENT どちらかが行列でない。 */
+export function checkMatrices(a: Shape, b: Shape): void {
   if (a.length !== 2) throw invalidArgument(`In[0] is not a matrix. Instead it has shape ${formatShape(a)}`);
   if (b.length !== 2) throw invalidArgument(`In[1] is not a matrix. Instead it has shape ${formatShape(b)}`);
 }
@@ -222,7 +224,7 @@ function viewOf({ dataId, dtype }: DeviceTensor, shape: number[]): DeviceTensor 
 
 function denseDevice(settings: DenseSettings): DeviceKernel {
   const { transposeA, transposeB, activation, alpha } = settings;
-  const attrs = { transposeA: false, transposeB: false, activation, leakyreluAlpha: alpha };
+  const attrs = { activation, leakyreluAlpha: alpha };
   const host = denseHost(settings);
   return (inputs, device) => {
     const [aShape, bShape] = [inputs.shape(0), inputs.shape(1)];
@@ -233,12 +235,25 @@ function denseDevice(settings: DenseSettings): DeviceKernel {
     // tfjs-wasm の融合カーネルは、転置があると偏りと活性化を忘れる。先に転置すれば XNNPACK にも乗る。
     const left = transposeA ? transposed(inputs.device(0), device) : inputs.device(0);
     const right = transposeB ? transposed(inputs.device(1), device) : inputs.device(1);
-    const a = viewOf(left, [1, rows, inner]);
-    const b = viewOf(right, [1, inner, columns]);
     const bias = inputs.count > 2 ? inputs.device(2) : undefined;
-    const out = device.call("_FusedMatMul", { a, b, bias }, attrs);
-    return device.reshape(out, [rows, columns]);
+    return denseOnDevice(viewOf(left, [rows, inner]), viewOf(right, [inner, columns]), bias, attrs, device);
   };
+}
+
+/** 転置の無い、空でない全結合の 1 層。 */
+export function denseOnDevice(
+  x: DeviceTensor,
+  weights: DeviceTensor,
+  bias: DeviceTensor | undefined,
+  attrs: { readonly activation: Activation; readonly leakyreluAlpha: number },
+  device: Device,
+): DeviceTensor {
+  const [rows, inner] = x.shape as [number, number];
+  const columns = weights.shape[1]!;
+  const a = viewOf(x, [1, rows, inner]);
+  const b = viewOf(weights, [1, inner, columns]);
+  const out = device.call("_FusedMatMul", { a, b, bias }, { transposeA: false, transposeB: false, ...attrs });
+  return device.reshape(out, [rows, columns]);
 }
 
 function transposed(x: DeviceTensor, device: Device): DeviceTensor {

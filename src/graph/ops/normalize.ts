@@ -14,17 +14,20 @@ function softmax(x: Tensor, log: boolean): Tensor {
   const data = newData(x.dtype, x.shape);
   const out = data as Float64Array;
   const from = numbersOf(x);
-  const shifted = new Float64Array(classes);
+  const powers = new Float64Array(classes);
   for (let at = 0; at < from.length; at += classes) {
     let high = Number.NEGATIVE_INFINITY;
     for (let c = 0; c < classes; c++) high = Math.max(high, from[at + c]!);
     let sum = 0;
     for (let c = 0; c < classes; c++) {
-      shifted[c] = from[at + c]! - high;
-      sum += Math.exp(shifted[c]!);
+      const power = Math.exp(from[at + c]! - high);
+      powers[c] = power;
+      sum += power;
     }
-    const logSum = Math.log(sum);
-    for (let c = 0; c < classes; c++) out[at + c] = log ? shifted[c]! - logSum : Math.exp(shifted[c]!) / sum;
+    if (log) {
+      const logSum = Math.log(sum);
+      for (let c = 0; c < classes; c++) out[at + c] = from[at + c]! - high - logSum;
+    } else for (let c = 0; c < classes; c++) out[at + c] = powers[c]! / sum;
   }
   roundTo(x.dtype, data);
   return makeTensor(x.dtype, x.shape, data);

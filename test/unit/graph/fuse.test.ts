@@ -88,7 +88,7 @@ const rows: [string, Nodes, Tensor, string[]][] = [
       node("y", "Relu", ["a"], { T }),
     ],
     values([5, 3], 3),
-    ["_Dense"],
+    ["_DenseLayers"],
   ],
   [
     "MatMul + constant AddV2 + Mul + Sub + LeakyRelu",
@@ -117,7 +117,7 @@ const rows: [string, Nodes, Tensor, string[]][] = [
       node("y", "AddV2", ["m", "b"], { T }),
     ],
     values([5, 3], 3),
-    ["MatMul", "AddV2"],
+    ["_DenseLayers", "AddV2"],
   ],
   [
     "Conv2D + BiasAdd + FusedBatchNormV3 + Relu6",
@@ -166,7 +166,7 @@ const rows: [string, Nodes, Tensor, string[]][] = [
       node("y", "Sigmoid", ["r"], { T }),
     ],
     values([2, 3], 3),
-    ["_Dense", "Sigmoid"],
+    ["_DenseLayers", "Sigmoid"],
   ],
 ];
 
