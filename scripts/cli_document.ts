@@ -2,6 +2,7 @@ import type { Command } from "../src/cli/command.ts";
 import { describeFlag, exitCodesOf, formatExamples, usageLine } from "../src/cli/command_help.ts";
 import { commands } from "../src/cli/commands.ts";
 import { serveExamples, serveExitCodes } from "../src/cli/usage.ts";
+import { flagGroups, flagsWithoutEffect } from "../src/options_help.ts";
 
 const cell = (text: string): string => text.replaceAll("|", "\\|");
 const fence = (text: string): string => `\`\`\`console\n${text}\n\`\`\``;
@@ -25,6 +26,16 @@ function section(command: Command): string {
   ].join("\n\n");
 }
 
+/** サーバーの旗。 */
+function serverFlags(): string {
+  const groups = flagGroups.map(
+    ({ title, lines }) =>
+      `| ${title} | |\n|---|---|\n${lines.map(({ spelled, help }) => `| \`${cell(spelled)}\` | ${cell(help)} |`).join("\n")}`,
+  );
+  const without = flagsWithoutEffect.map((flag) => `\`${flag}\``).join(", ");
+  return [...groups, `Accepted without effect, with a warning in the log: ${without}.`].join("\n\n");
+}
+
 /** docs/cli.md の全文。 */
 export function cliDocument(): string {
   const list = [...commands.values()];
@@ -44,7 +55,8 @@ export function cliDocument(): string {
     "## `serve`",
     fence(formatExamples(serveExamples, "")),
     codesTable(serveExitCodes),
-    "A flag wins over the environment, the environment over the default. `iris-serving --help` lists every flag of the server; [compatibility.md](compatibility.md) says how they compare with TensorFlow Serving's.",
+    "A flag wins over the environment, the environment over the default. `--flag=value` and `--flag value` are the same. [compatibility.md](compatibility.md) says how the flags compare with TensorFlow Serving's, [operations.md](operations.md) when to turn them.",
+    serverFlags(),
     ...list.map(section),
   ].join("\n\n")}\n`;
 }

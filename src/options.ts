@@ -416,16 +416,3 @@ export function parseOptions(
     values["modelName"] = "default";
   return { options: Object.freeze(values) as unknown as ServerOptions, sources, warnings, help };
 }
-
-/** `--help` の旗の一覧。 */
-export function formatFlags(): string {
-  const lines = rows
-    .filter((row) => row.ignored === undefined)
-    .map((row) => {
-      const value = typeof row.default === "string" ? JSON.stringify(row.default) : String(row.default);
-      const env = row.env === undefined ? "" : ` [env ${row.env}]`;
-      return `  ${`--${row.flag}=${value}`.padEnd(54)} ${row.help}${env}`;
-    });
-  const accepted = rows.filter((row) => row.ignored !== undefined).map((row) => `--${row.flag}`);
-  return `${lines.join("\n")}\n\nAccepted without effect: ${accepted.join(" ")}\n`;
-}

@@ -6,6 +6,7 @@ import { toBatchingParameters, toQueueOptions } from "./batching/batching_parame
 import { withoutNewListeners } from "./cli/process_listeners.ts";
 import { readTextProto } from "./config_files.ts";
 import { availabilityPreserving } from "./core/aspired_version_policy.ts";
+import type { ServableId } from "./core/servable_id.ts";
 import { docsSite } from "./docs_site.ts";
 import { ModelServerConfigSchema } from "./gen/tensorflow_serving/config/model_server_config_pb.ts";
 import { MonitoringConfigSchema } from "./gen/tensorflow_serving/config/monitoring_config_pb.ts";
@@ -71,11 +72,40 @@ export interface ServerParts {
   readonly member?: Member;
 }
 
+/** 起動し終えたときに、何がどこで提供されているか。 */
+export interface Serving {
+  /** 名前の順。版は新しいものから。 */
+  readonly models: readonly { readonly name: string; readonly versions: readonly string[] }[];
+  /** `0.0.0.0:8500` や `unix:/tmp/s`。 */
+  readonly grpc: readonly string[];
+  readonly rest?: {
+    readonly address: string;
+    readonly tls: boolean;
+    readonly page: boolean;
+    readonly metricsPaths: readonly string[];
+  };
+}
+
 /** 同じ口を分け合うプロセスの 1 つ。 */
 export interface Member {
   /** 0 から。UNIX ソケットは分け合えないので、0 だけが開く。 */
   readonly index: number;
   readonly link: WorkerLink;
+}
+
+type RestFacts = Omit<NonNullable<Serving["rest"]>, "address">;
+
+function listVersions(available: readonly ServableId[]): Serving["models"] {
+  const byName = Map.groupBy(available, ({ name }) => name);
+  return [...byName]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([name, ids]) => ({
+      name,
+      versions: ids
+        .map(({ version }) => version)
+        .sort((a, b) => (a > b ? -1 : 1))
+        .map(String),
+    }));
 }
 
 /** `path` が空でなければ読む。 */
@@ -150,7 +180,7 @@ export class ModelServer {
    *
    * @throws 旗や設定ファイルの誤り、モデルの読み込みの失敗、使えない宛先。
    */
-  async start(): Promise<void> {
+  async start(): Promise<Serving> {
     const { options, storage } = this.#parts;
     const { log } = this.#host;
     checkCombination(options);
@@ -186,20 +216,24 @@ export class ModelServer {
     const authorize = await this.#readApiKeys();
     const grpc = await this.#createGrpcDoor(services, authorize);
     const rest = await this.#createRestDoor({ ...services, core }, authorize);
-    for (const address of await this.#open(grpc)) {
-      log.info(`Running gRPC ModelServer at ${address} ...`);
-    }
-    if (rest !== undefined) {
-      for (const address of await this.#open(rest)) {
-        log.info(`Exporting HTTP/REST API at:${address} ...`);
-      }
-    }
+    const grpcAddresses = await this.#open(grpc);
+    for (const address of grpcAddresses) log.info(`Running gRPC ModelServer at ${address} ...`);
+    const restAddresses = rest === undefined ? [] : await this.#open(rest.door);
+    for (const address of restAddresses) log.info(`Exporting HTTP/REST API at:${address} ...`);
     this.#health.setServing(true);
     member?.link.ready({
       statuses: (name, version) => core.statuses(name, version),
       reloadConfig: (next) => core.reloadConfig(next),
       metrics: () => this.#host.metrics.snapshot(),
     });
+    const [restAddress] = restAddresses;
+    return {
+      models: listVersions(core.available()),
+      grpc: grpcAddresses,
+      ...(rest === undefined || restAddress === undefined
+        ? {}
+        : { rest: { ...rest.facts, address: restAddress } }),
+    };
   }
 
   /** 入口で新しい仕事を断り、処理中のものを最大 `graceMs` 待ってから、モデルを降ろす。 */
@@ -388,7 +422,7 @@ export class ModelServer {
   async #createRestDoor(
     services: { prediction: PredictionService; model: ModelService; core: ServerCore<ModelServable> },
     authorize: ApiKeys["allows"] | undefined,
-  ): Promise<RestDoor | undefined> {
+  ): Promise<{ readonly door: RestDoor; readonly facts: RestFacts } | undefined> {
     const { options, storage, page, member } = this.#parts;
     if (options.restApiPort === 0) return undefined;
     if (options.restApiPort === options.port) {
@@ -450,6 +484,9 @@ export class ModelServer {
     });
     this.#followTls("the REST certificate", tls, readTls, (next) => door.replaceCertificate(next));
     this.#following.push(relieveOpenFiles(this.#host, () => door.closeIdle()));
-    return door;
+    return {
+      door,
+      facts: { tls: tls !== undefined, page: page !== undefined && options.enablePage, metricsPaths },
+    };
   }
 }

@@ -34,6 +34,7 @@ const arrows: Record<string, readonly string[]> = {
     "gen",
     "server",
     "options",
+    "options_help",
     "assets",
     "version",
     "embedded_storage",

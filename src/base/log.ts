@@ -21,14 +21,36 @@ const badges = new Map([
   [50, "E"],
 ]);
 
+/** 名前は `error.name` から取る。クラスの名前は、実行ファイルでは縮められている。 */
+function serializeError(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  return { ...pino.stdSerializers.err(error), type: error.name };
+}
+
+const FRAMES = 4;
+
+/** 人が読む誤り。StatusError の文面はそれだけで訳が分かるので、積み重ねは思いがけないものにだけ付ける。 */
+function errorText(value: unknown): string {
+  if (typeof value !== "object" || value === null || !("message" in value)) return JSON.stringify(value);
+  const { type, message, stack } = value as Readonly<Record<string, unknown>>;
+  const frames = String(stack ?? "")
+    .split("\n")
+    .filter((line) => line.trimStart().startsWith("at "))
+    .slice(0, FRAMES);
+  const isOwn = type === "StatusError" || frames.length === 0;
+  return (
+    JSON.stringify(`${type}: ${message}`) + (isOwn ? "" : ` stack=${JSON.stringify(frames.join("").trim())}`)
+  );
+}
+
 /** 人が読む 1 行。TF Serving の `<時刻>: I <文面>]` に似せ、項目は key=value で続ける。 */
 export function formatText(record: Readonly<Record<string, unknown>>): string {
   const { time, level, msg, ...fields } = record;
   const tail = Object.entries(fields)
-    .map(
-      ([key, value]) =>
-        ` ${key}=${typeof value === "string" && !/[\s="]/.test(value) ? value : JSON.stringify(value)}`,
-    )
+    .map(([key, value]) => {
+      if (key === "error") return ` error=${errorText(value)}`;
+      return ` ${key}=${typeof value === "string" && !/[\s="]/.test(value) ? value : JSON.stringify(value)}`;
+    })
     .join("");
   return `${String(time).replace("T", " ").replace("Z", "")}: ${badges.get(Number(level)) ?? "?"} ${String(msg)}${tail}\n`;
 }
@@ -42,7 +64,7 @@ export function createLogger(format: LogFormat, level: LogLevel, write: (line: s
       level,
       base: null,
       timestamp: pino.stdTimeFunctions.isoTime,
-      serializers: { error: pino.stdSerializers.err },
+      serializers: { error: serializeError },
       ...(format === "json" ? { formatters: { level: (label: string) => ({ level: label }) } } : {}),
     },
     { write: format === "json" ? write : (line: string) => write(formatText(JSON.parse(line))) },

@@ -1,18 +1,22 @@
 import { systemClock } from "../base/clock.ts";
-import { StatusError } from "../base/status.ts";
-import { GrpcClient, type ModelRef } from "../client/grpc_client.ts";
 import { type RawClient, RawGrpcClient, type RawRequest, RawRestClient } from "../client/raw_client.ts";
-import { RestClient } from "../client/rest_client.ts";
-import { DEFAULT_SIGNATURE, type Signature } from "../tensor/signature.ts";
+import { DEFAULT_SIGNATURE } from "../tensor/signature.ts";
 import { Load, type LoadPlan } from "./bench_load.ts";
 import { type BenchSubject, progressLine, toJson, toText } from "./bench_report.ts";
-import { type BenchData, grpcRequests, readData, recordedRequests, restRequests } from "./bench_requests.ts";
+import { grpcRequests, recordedRequests, restRequests } from "./bench_requests.ts";
 import { type ClientSecurity, clientFlags, readClientSecurity, toGrpcSecurity } from "./client_flags.ts";
 import { type Command, type CommandFlags, UsageError } from "./command.ts";
 import { parseFlags, readNumber } from "./command_flags.ts";
+import { askSignature, type Target } from "./model_signature.ts";
+import { printFailure } from "./print_failure.ts";
+import { type RequestData, readDataFile } from "./request_data.ts";
 
 const flags = {
-  rest: { type: "string", hint: "URL", help: "REST endpoint to load; the default is http://127.0.0.1:8501" },
+  rest: {
+    type: "string",
+    hint: "URL",
+    help: "REST endpoint to load; the local server by default, on REST_API_PORT (8501)",
+  },
   grpc: { type: "string", hint: "HOST:PORT", help: "gRPC endpoint to load instead" },
   ...clientFlags,
   model: { type: "string", env: "MODEL_NAME", hint: "NAME", help: "model to ask, iris by default" },
@@ -21,7 +25,7 @@ const flags = {
   data: {
     type: "string",
     hint: "FILE",
-    help: "request bodies: JSON as for curl (one, or one per line), or a TFRecord of PredictionLogs",
+    help: "bodies: JSON as for curl (one, or one per line) or a TFRecord of PredictionLogs; - is stdin",
     completes: "file",
   },
   rows: { type: "string", default: "1", hint: "N", help: "rows of a made-up request" },
@@ -45,41 +49,11 @@ const flags = {
 const MAX_REST_CONCURRENCY = 256;
 const PROGRESS_MS = 200;
 
-interface Target extends ModelRef {
-  readonly protocol: "rest" | "grpc";
-  readonly address: string;
-  readonly security: ClientSecurity;
-  readonly timeoutMs: number;
-}
-
-async function askSignature(
-  { protocol, address, security, timeoutMs, ...model }: Target,
-  key: string,
-): Promise<Signature> {
-  let signatures: ReadonlyMap<string, Signature>;
-  if (protocol === "grpc") {
-    using client = new GrpcClient({ address, timeoutMs, ...toGrpcSecurity(security) });
-    ({ signatures } = await client.getModelMetadata(model));
-  } else {
-    const client = new RestClient({
-      origin: address,
-      timeoutMs,
-      ...security,
-    });
-    ({ signatures } = await client.getModelMetadata(model));
-  }
-  const signature = signatures.get(key);
-  if (signature === undefined) {
-    throw new UsageError(`the model has no signature ${key}; it has ${[...signatures.keys()].join(", ")}`);
-  }
-  return signature;
-}
-
 async function prepare(
   target: Target,
   key: string,
   rows: number,
-  data: BenchData | undefined,
+  data: RequestData | undefined,
   named: string | undefined,
 ): Promise<readonly RawRequest[]> {
   if (target.protocol === "grpc" && data?.kind === "records") return recordedRequests(data.records, named);
@@ -122,7 +96,8 @@ function readTarget(
   if (values.version !== undefined && !/^\d+$/.test(values.version)) {
     throw new UsageError(`--version needs a number, not ${values.version}`);
   }
-  const rest = (values.rest ?? "http://127.0.0.1:8501").replace(/\/+$/, "");
+  const { REST_API_PORT } = process.env;
+  const rest = (values.rest ?? `http://127.0.0.1:${REST_API_PORT || "8501"}`).replace(/\/+$/, "");
   return {
     protocol: values.grpc === undefined ? "rest" : "grpc",
     address:
@@ -177,26 +152,17 @@ export const benchCommand: Command = {
         ? {}
         : { requests: readNumber("requests", values.requests, 1, true) }),
     };
-    const read = async (path: string): Promise<Uint8Array> =>
-      Bun.file(path)
-        .bytes()
-        .catch((thrown: unknown) => {
-          throw new UsageError(
-            `cannot read ${path}: ${thrown instanceof Error ? thrown.message : String(thrown)}`,
-          );
-        });
     let security: ClientSecurity;
     try {
       security = await readClientSecurity(values);
     } catch (thrown) {
-      console.error(StatusError.from(thrown).toString());
-      return 1;
+      return printFailure(thrown);
     }
     const target = readTarget(values, security);
     if (target.protocol === "rest" && plan.concurrency > MAX_REST_CONCURRENCY) {
       throw new UsageError(`--concurrency is at most ${MAX_REST_CONCURRENCY} for REST`);
     }
-    const data = values.data === undefined ? undefined : readData(values.data, await read(values.data));
+    const data = values.data === undefined ? undefined : await readDataFile(values.data);
     const { address, timeoutMs } = target;
     using client: RawClient =
       target.protocol === "grpc"
@@ -217,8 +183,7 @@ export const benchCommand: Command = {
       for (let i = 0; i < warmup; i++) await client.send(requests[i % requests.length]!);
     } catch (thrown) {
       if (thrown instanceof UsageError) throw thrown;
-      console.error(thrown instanceof StatusError ? thrown.toString() : String(thrown));
-      return 1;
+      return printFailure(thrown);
     }
     const subject: BenchSubject = {
       protocol: target.protocol,

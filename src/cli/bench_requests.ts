@@ -1,75 +1,28 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { ModelRef } from "../client/grpc_client.ts";
-import { formatJson, type JsonOutput, parseJson } from "../client/json_text.ts";
+import { formatJson } from "../client/json_text.ts";
 import { grpcPath, type RawRequest } from "../client/raw_client.ts";
 import { ClassificationRequestSchema } from "../gen/tensorflow_serving/apis/classification_pb.ts";
 import { MultiInferenceRequestSchema } from "../gen/tensorflow_serving/apis/inference_pb.ts";
 import { PredictRequestSchema } from "../gen/tensorflow_serving/apis/predict_pb.ts";
 import { PredictionLogSchema } from "../gen/tensorflow_serving/apis/prediction_log_pb.ts";
 import { RegressionRequestSchema } from "../gen/tensorflow_serving/apis/regression_pb.ts";
-import { readRecords } from "../servables/tf_record.ts";
 import { REGRESS_METHOD, type Signature } from "../tensor/signature.ts";
 import type { TensorMap } from "../tensor/tensor.ts";
 import { tensorToProto } from "../tensor/tensor_proto.ts";
-import { inputsOfBody, sampleInputs, toRestBody } from "./bench_inputs.ts";
 import { UsageError } from "./command.ts";
-
-type Body = { readonly [key: string]: JsonOutput };
-
-/** `--data` の中身。 */
-export type BenchData =
-  | { readonly kind: "bodies"; readonly bodies: readonly Body[] }
-  | { readonly kind: "records"; readonly records: readonly Uint8Array[] };
-
-/** TFRecord は長さ(64 ビット)で始まる。JSON の文字が 4 GiB を越える長さに見えることはない。 */
-const isRecords = (bytes: Uint8Array): boolean =>
-  bytes.length >= 16 && bytes.subarray(4, 8).every((byte) => byte === 0);
-
-function parseBody(text: string, where: string): Body {
-  let value: JsonOutput;
-  try {
-    value = parseJson(text);
-  } catch (thrown) {
-    throw new UsageError(`${where}: ${thrown instanceof Error ? thrown.message : String(thrown)}`);
-  }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw new UsageError(`${where}: not a request body`);
-  }
-  return value;
-}
-
-/**
- * TF Serving の JSON の本文 1 つ、1 行 1 本文、または PredictionLog の TFRecord。
- *
- * @throws UsageError 読めない。
- */
-export function readData(path: string, bytes: Uint8Array): BenchData {
-  if (isRecords(bytes)) {
-    try {
-      return { kind: "records", records: [...readRecords(bytes)] };
-    } catch (thrown) {
-      throw new UsageError(`${path}: ${String(thrown)}`);
-    }
-  }
-  const text = new TextDecoder().decode(bytes);
-  const lines = text.split("\n").flatMap((line, i) => (line.trim() === "" ? [] : [[line, i + 1] as const]));
-  if (lines.length === 0) throw new UsageError(`${path} is empty`);
-  // 字下げした 1 つの本文と、1 行ずつの本文の見分け。
-  const isWhole = lines.length === 1 || !lines[0]![0].trimEnd().endsWith("}");
-  return {
-    kind: "bodies",
-    bodies: isWhole
-      ? [parseBody(text, path)]
-      : lines.map(([line, number]) => parseBody(line, `${path}:${number}`)),
-  };
-}
+import { inputsOfBody, sampleInputs, toRestBody } from "./json_tensors.ts";
+import type { RequestBody, RequestData } from "./request_data.ts";
 
 function restPath({ name, version }: ModelRef, verb: string): string {
   const base = `/v1/models/${encodeURIComponent(name)}`;
   return `${version === undefined ? base : `${base}/versions/${version}`}:${verb}`;
 }
 
-const encode = (body: Body | ReturnType<typeof toRestBody>, signatureName: string): Uint8Array<ArrayBuffer> =>
+const encode = (
+  body: RequestBody | ReturnType<typeof toRestBody>,
+  signatureName: string,
+): Uint8Array<ArrayBuffer> =>
   new TextEncoder().encode(formatJson({ signature_name: signatureName, ...body }));
 
 /** REST で送るもの。本文の `signature_name` は旗に勝つ。 */
@@ -77,7 +30,7 @@ export function restRequests(
   model: ModelRef,
   signature: Signature,
   rows: number,
-  data: BenchData | undefined,
+  data: RequestData | undefined,
 ): readonly RawRequest[] {
   if (data?.kind === "records") throw new UsageError("recorded requests are sent by gRPC: use --grpc");
   if (data === undefined) {
@@ -147,7 +100,7 @@ export function grpcRequests(
   model: ModelRef,
   signature: Signature,
   rows: number,
-  data: Extract<BenchData, { readonly kind: "bodies" }> | undefined,
+  data: Extract<RequestData, { readonly kind: "bodies" }> | undefined,
 ): readonly RawRequest[] {
   const inputs =
     data === undefined

@@ -1,4 +1,5 @@
 import { parseArgs } from "node:util";
+import { nearest } from "../options.ts";
 import { type CommandFlag, type CommandFlags, UsageError } from "./command.ts";
 
 type ValueOf<F extends CommandFlag> = F["type"] extends "boolean"
@@ -22,17 +23,31 @@ export function defaultOf(
   return env[variable] ? env[variable] : template;
 }
 
+/** @throws UsageError 知らない旗。近い名前があれば示す。 */
+function checkNames(flags: CommandFlags, args: readonly string[]): void {
+  for (const arg of args) {
+    if (arg === "--") return;
+    const name = /^--?([^=]+)/.exec(arg)?.[1];
+    if (name === undefined || Object.hasOwn(flags, name) || !Number.isNaN(Number(arg))) continue;
+    const near = nearest(name, Object.keys(flags));
+    throw new UsageError(
+      `unknown flag: ${arg.split("=")[0]}${near === undefined ? "" : ` (did you mean --${near}?)`}`,
+    );
+  }
+}
+
 /**
  * 旗 > 環境変数 > 既定値。
  *
- * @throws TypeError(node:util の `ERR_PARSE_ARGS_*`)知らない旗、値の無い旗。
- * @throws UsageError 選べない値。
+ * @throws TypeError(node:util の `ERR_PARSE_ARGS_*`)値の無い旗。
+ * @throws UsageError 知らない旗、選べない値。
  */
 export function parseFlags<const F extends CommandFlags>(
   flags: F,
   args: readonly string[],
   env: Readonly<Record<string, string | undefined>> = process.env,
 ): ParsedCommand<F> {
+  checkNames(flags, args);
   const rows = Object.entries<CommandFlag>(flags);
   const { values, positionals } = parseArgs({
     args: [...args],

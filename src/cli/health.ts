@@ -1,8 +1,8 @@
-import { StatusError } from "../base/status.ts";
 import { GrpcClient } from "../client/grpc_client.ts";
 import { clientFlags, readClientSecurity, toGrpcSecurity } from "./client_flags.ts";
 import type { Command, CommandFlags } from "./command.ts";
 import { parseFlags, readNumber } from "./command_flags.ts";
+import { printFailure } from "./print_failure.ts";
 
 const flags = {
   server: {
@@ -47,8 +47,7 @@ export const healthCommand: Command = {
       console.log(serving ? "SERVING" : "NOT_SERVING");
       return serving ? 0 : 1;
     } catch (thrown) {
-      console.error(StatusError.from(thrown).toString());
-      return 1;
+      return printFailure(thrown);
     }
   },
 };

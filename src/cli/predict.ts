@@ -1,76 +1,11 @@
-import { invalidArgument, StatusError } from "../base/status.ts";
-import { GrpcClient } from "../client/grpc_client.ts";
-import { RestClient } from "../client/rest_client.ts";
-import { tensor } from "../tensor/tensor.ts";
-import { type ClientSecurity, clientFlags, readClientSecurity, toGrpcSecurity } from "./client_flags.ts";
+import { clientFlags, readClientSecurity } from "./client_flags.ts";
 import { type Command, type CommandFlags, UsageError } from "./command.ts";
 import { parseFlags, readNumber } from "./command_flags.ts";
-
-/** 埋め込みのモデルの出力の順。 */
-const LABELS = ["setosa", "versicolor", "virginica"];
-const WIDTH = 4;
-
-interface Question {
-  readonly server: string;
-  readonly model: string;
-  readonly version: bigint | undefined;
-  readonly rows: readonly (readonly number[])[];
-  readonly timeoutMs: number;
-  readonly security: ClientSecurity;
-}
-
-const ref = ({ model, version }: Question) => ({
-  name: model,
-  ...(version === undefined ? {} : { version }),
-});
-
-async function askGrpc(question: Question): Promise<number[][]> {
-  using client = new GrpcClient({
-    address: question.server,
-    timeoutMs: question.timeoutMs,
-    ...toGrpcSecurity(question.security),
-  });
-  const { rows } = question;
-  const input = tensor("float", [rows.length, WIDTH], Float32Array.from(rows.flat()));
-  const { outputs } = await client.predict(ref(question), new Map([["input", input]]));
-  const output = outputs.get("output");
-  if (output?.dtype !== "float" || output.shape.length !== 2) {
-    throw invalidArgument(`Model ${question.model} has no float output "output" of rank 2`);
-  }
-  const width = output.shape[1]!;
-  return rows.map((_, i) => [...output.data.subarray(i * width, (i + 1) * width)]);
-}
-
-async function askRest(question: Question): Promise<number[][]> {
-  const client = new RestClient({
-    origin: question.server,
-    timeoutMs: question.timeoutMs,
-    ...question.security,
-  });
-  const predictions = await client.predict(ref(question), { instances: question.rows });
-  return predictions as number[][];
-}
-
-/** 引数を 4 つずつの行にする。 */
-function toRows(words: readonly string[]): number[][] {
-  const values = words.map((word) => {
-    const value = Number(word);
-    if (word.trim() === "" || Number.isNaN(value)) throw new UsageError(`not a number: ${word}`);
-    return value;
-  });
-  if (values.length === 0 || values.length % WIDTH !== 0) {
-    throw new UsageError(`predict takes 4 numbers per flower, got ${values.length}`);
-  }
-  return Array.from({ length: values.length / WIDTH }, (_, i) => values.slice(i * WIDTH, (i + 1) * WIDTH));
-}
-
-function print(probabilities: readonly number[]): void {
-  const best = probabilities.indexOf(Math.max(...probabilities));
-  for (const [i, value] of probabilities.entries()) {
-    console.log(`${(LABELS[i] ?? String(i)).padEnd(12)}${value.toFixed(6)}${i === best ? "  <-" : ""}`);
-  }
-  console.log(`label: ${LABELS[best] ?? best}`);
-}
+import type { Target } from "./model_signature.ts";
+import { askFlowers, flowersToJson, flowersToText, toFlowers } from "./predict_flowers.ts";
+import { askRequest } from "./predict_request.ts";
+import { printFailure } from "./print_failure.ts";
+import { readDataFile } from "./request_data.ts";
 
 const flags = {
   grpc: { type: "boolean", help: "ask by gRPC instead of REST" },
@@ -81,26 +16,65 @@ const flags = {
   },
   model: { type: "string", default: "iris", env: "MODEL_NAME", hint: "NAME", help: "model to ask" },
   version: { type: "string", hint: "N", help: "version to ask; the newest one by default" },
+  signature: { type: "string", hint: "NAME", help: "signature to run; serving_default by default" },
+  data: {
+    type: "string",
+    hint: "FILE",
+    help: "request bodies: JSON as for curl (one, or one per line); - is stdin",
+    completes: "file",
+  },
   ...clientFlags,
   timeout_ms: { type: "string", default: "10000", hint: "N", help: "how long to wait for the answer" },
-  json: { type: "boolean", help: "print JSON" },
+  json: { type: "boolean", help: "print JSON (answers to --data always are)" },
 } as const satisfies CommandFlags;
+
+type Values = ReturnType<typeof parseFlags<typeof flags>>["values"];
+
+async function readTarget(values: Values): Promise<Target> {
+  const { PORT, REST_API_PORT } = process.env;
+  const server = values.server ?? `127.0.0.1:${values.grpc ? PORT || "8500" : REST_API_PORT || "8501"}`;
+  const scheme = values.ca === undefined ? "http" : "https";
+  return {
+    protocol: values.grpc ? "grpc" : "rest",
+    address: (values.grpc || /^https?:\/\//.test(server) ? server : `${scheme}://${server}`).replace(
+      /\/+$/,
+      "",
+    ),
+    name: values.model,
+    ...(values.version === undefined ? {} : { version: BigInt(values.version) }),
+    ...(values.signature === undefined ? {} : { signatureName: values.signature }),
+    timeoutMs: readNumber("timeout_ms", values.timeout_ms, 1),
+    security: await readClientSecurity(values),
+  };
+}
+
+/** `-` だけなら、標準入力の数。空白、コンマ、改行で区切る。 */
+async function readFlowers(words: readonly string[]): Promise<number[][]> {
+  if (words.length !== 1 || words[0] !== "-") return toFlowers(words);
+  return toFlowers((await Bun.stdin.text()).split(/[\s,]+/).filter((word) => word !== ""));
+}
 
 export const predictCommand: Command = {
   name: "predict",
-  summary: "ask a running server about flowers",
-  synopsis: "SEPAL_LENGTH SEPAL_WIDTH PETAL_LENGTH PETAL_WIDTH [...]",
+  summary: "ask a running server",
+  synopsis: "SEPAL_LENGTH SEPAL_WIDTH PETAL_LENGTH PETAL_WIDTH [...] | - | --data=FILE",
   examples: [
     ["iris-serving predict 5.1 3.5 1.4 0.2", "by REST, from http://127.0.0.1:8501"],
     ["iris-serving predict --grpc 5.1 3.5 1.4 0.2", "by gRPC, from 127.0.0.1:8500"],
     ["iris-serving predict --json 5.1 3.5 1.4 0.2 6.7 3 5.2 2.3", "two flowers, as JSON"],
+    ["cut -d, -f1-4 flowers.csv | iris-serving predict -", "flowers from a pipe, one line for each"],
+    ["iris-serving predict --model=m --data=request.json", "any model, with the body that you give to curl"],
+    [
+      `echo '{"instances": ["good"]}' | iris-serving predict --model=m --data=-`,
+      "the same from a pipe; more lines, more requests",
+    ],
     [
       "iris-serving predict --server=http://10.0.0.7:8501 --version=1 5.1 3.5 1.4 0.2",
       "one version elsewhere",
     ],
     ["iris-serving predict --ca=ca.crt --token_file=token 5.1 3.5 1.4 0.2", "over TLS, with a bearer token"],
   ],
-  notes: "Lengths in centimetres, four per flower.",
+  notes: "Numbers are flowers for the embedded model: lengths in centimetres, four per flower.",
   flags,
   exitCodes: [
     [0, "answered"],
@@ -111,35 +85,24 @@ export const predictCommand: Command = {
     if (values.version !== undefined && !/^\d+$/.test(values.version)) {
       throw new UsageError(`--version needs a number, not ${values.version}`);
     }
-    const { PORT, REST_API_PORT } = process.env;
-    const server = values.server ?? `127.0.0.1:${values.grpc ? PORT || "8500" : REST_API_PORT || "8501"}`;
-    const scheme = values.ca === undefined ? "http" : "https";
-    const rows = toRows(positionals);
-    const timeoutMs = readNumber("timeout_ms", values.timeout_ms, 1);
+    if (values.data !== undefined && positionals.length > 0) {
+      throw new UsageError("give numbers or --data, not both");
+    }
     try {
-      const question: Question = {
-        server: values.grpc || /^https?:\/\//.test(server) ? server : `${scheme}://${server}`,
-        model: values.model,
-        version: values.version === undefined ? undefined : BigInt(values.version),
-        rows,
-        timeoutMs,
-        security: await readClientSecurity(values),
-      };
-      const answers = await (values.grpc ? askGrpc(question) : askRest(question));
-      if (values.json) {
-        console.log(
-          JSON.stringify(
-            answers.map((probabilities) => ({
-              label: LABELS[probabilities.indexOf(Math.max(...probabilities))],
-              probabilities: Object.fromEntries(probabilities.map((value, i) => [LABELS[i] ?? i, value])),
-            })),
-          ),
-        );
-      } else for (const probabilities of answers) print(probabilities);
+      const target = await readTarget(values);
+      if (values.data === undefined) {
+        const rows = await readFlowers(positionals);
+        const answers = await askFlowers(target, rows);
+        console.log(values.json ? flowersToJson(answers) : flowersToText(rows, answers));
+        return 0;
+      }
+      const data = await readDataFile(values.data);
+      if (data.kind === "records") throw new UsageError("predict takes JSON; bench replays TFRecords");
+      for (const body of data.bodies) console.log(await askRequest(target, body));
       return 0;
     } catch (thrown) {
-      console.error(StatusError.from(thrown).toString());
-      return 1;
+      if (thrown instanceof UsageError) throw thrown;
+      return printFailure(thrown);
     }
   },
 };

@@ -1,22 +1,22 @@
 import { nearest } from "../options.ts";
 import { UsageError } from "./command.ts";
-import { formatHelp } from "./command_help.ts";
+import { formatHelp, usageLine } from "./command_help.ts";
 import { commands } from "./commands.ts";
-import { usage } from "./usage.ts";
 
 /** 使い方の誤りの終了コード。 */
 const WRONG_USAGE = 2;
 
 /**
- * @param word 副コマンドの名前。知らない語なら、近い名前と一覧を示す。
+ * @param word 副コマンドの名前。知らない語なら、近い名前を示す。
  * @returns 終了コード。
  */
 export async function runCommand(word: string, args: readonly string[]): Promise<number> {
   const command = commands.get(word);
   if (command === undefined) {
-    const near = nearest(word, [...commands.keys(), "serve"]);
+    // 版の番号は旗で聞く。よく打たれる語なので、そこへ導く。
+    const near = word === "version" ? "--version" : nearest(word, [...commands.keys(), "serve"]);
     console.error(
-      `unknown command: ${word}${near === undefined ? "" : ` (did you mean ${near}?)`}\n\n${usage(commands.values())}`,
+      `unknown command: ${word}${near === undefined ? "" : ` (did you mean ${near}?)`}\nSee iris-serving help.`,
     );
     return WRONG_USAGE;
   }
@@ -31,7 +31,8 @@ export async function runCommand(word: string, args: readonly string[]): Promise
       error instanceof UsageError ||
       (error instanceof TypeError && "code" in error && String(error.code).startsWith("ERR_PARSE_ARGS"));
     if (!misused) throw error;
-    console.error(`${error.message}\n\n${formatHelp(command)}`);
+    // 何が悪いかを流さないよう、使い方は 1 行だけ。
+    console.error(`${error.message}\nusage: ${usageLine(command)}\nSee iris-serving ${word} --help.`);
     return WRONG_USAGE;
   }
 }

@@ -8,14 +8,16 @@ import { createLogger, type LogFormat, type LogLevel } from "../base/log.ts";
 import { Metrics } from "../base/metrics.ts";
 import { StatusError } from "../base/status.ts";
 import { withEmbedded } from "../embedded_storage.ts";
-import { formatFlags, type ParsedOptions, parseOptions } from "../options.ts";
+import { type ParsedOptions, parseOptions } from "../options.ts";
 import { digestEmbeddedModel, type Payload, readPayload } from "../payload.ts";
 import { diskStorage } from "../savedmodel/storage.ts";
+import type { Serving } from "../server.ts";
 import { COMMIT, VERSION } from "../version.ts";
 import { START_FAILED } from "./exit_codes.ts";
 import { createLogOutput } from "./log_output.ts";
 import { registerProcessMetrics } from "./process_metrics.ts";
 import { joinSupervisor, supervise } from "./serve_processes.ts";
+import { bannerFields, bannerLines } from "./start_banner.ts";
 import { onStopSignal } from "./stop_signals.ts";
 
 /**
@@ -31,6 +33,8 @@ function entrypointFlags(env: Readonly<Record<string, string | undefined>>): str
   const model = name || "model";
   return [...flags, `--model_name=${model}`, `--model_base_path=${base || "/models"}/${model}`];
 }
+
+const isRelative = (path: string): boolean => path !== "" && !/^(\/|\w+:\/\/)/.test(path);
 
 /** 埋め込みのモデルを使うのは、道を名指しされず、既定の場所にも何も無いときだけ。 */
 function isEmbeddedServed({ options, sources }: ParsedOptions): boolean {
@@ -59,6 +63,13 @@ function announce(host: Host, { options, sources, warnings }: ParsedOptions, emb
   if (embedded) log.info(`Serving the embedded model at ${options.modelBasePath}`);
 }
 
+/** 何がどこで提供されているか。人には 1 行に 1 つ、機械には 1 件で。 */
+function greet({ log }: Host, format: LogFormat, serving: Serving): void {
+  const startMs = process.uptime() * 1000;
+  if (format === "json") log.info("Ready", { ...bannerFields(serving, startMs) });
+  else for (const line of bannerLines(serving, startMs)) log.info(line);
+}
+
 /**
  * サーバーとして動き、合図が来るまで戻らない。
  *
@@ -75,8 +86,11 @@ export async function serve(argv: readonly string[], { entrypoint = false } = {}
   }
   const { options } = parsed;
   if (parsed.help) {
-    const [{ commands }, { usage }] = await Promise.all([import("./commands.ts"), import("./usage.ts")]);
-    console.log(`${usage(commands.values())}\nFlags of the server:\n${formatFlags()}`);
+    const [{ commands }, { serverHelp }] = await Promise.all([
+      import("./commands.ts"),
+      import("./usage.ts"),
+    ]);
+    console.log(serverHelp(commands.values()).trimEnd());
     return 0;
   }
   let payload: Payload;
@@ -139,15 +153,18 @@ export async function serve(argv: readonly string[], { entrypoint = false } = {}
     process.on("SIGTERM", () => signalled.resolve("SIGTERM"));
     void member.link.drained.then(() => signalled.resolve("the supervisor's word"));
   }
-  const started = server.start().then(
-    () => undefined,
-    (thrown: unknown) => StatusError.from(thrown),
-  );
+  const started = server.start().catch((thrown: unknown) => StatusError.from(thrown));
   const outcome = await Promise.race([started, signalled.promise]);
   if (outcome instanceof StatusError) {
     if (outcome.cause !== undefined) host.log.error("start failed", { error: outcome.cause });
     console.error(`Failed to start server. Error: ${outcome}`);
+    if (isRelative(options.modelBasePath) && outcome.message.includes("absolute path")) {
+      console.error(`Try --model_base_path="$PWD/${options.modelBasePath.replace(/^\.\//, "")}"`);
+    }
     return START_FAILED;
+  }
+  if (typeof outcome === "object" && (member === undefined || member.index === 0)) {
+    greet(host, format, outcome);
   }
   const signal = await signalled.promise;
   host.log.info(`${signal} received, draining`, { graceMs: options.shutdownGraceMs });

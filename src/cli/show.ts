@@ -1,5 +1,5 @@
+import { join } from "node:path";
 import { wasmFiles } from "../assets.ts";
-import { StatusError } from "../base/status.ts";
 import { Backend } from "../graph/backend.ts";
 import { GraphSession, type SignatureDescription } from "../graph/session.ts";
 import { readAssets, readSavedModel, readSavedModelProto } from "../savedmodel/saved_model.ts";
@@ -8,6 +8,7 @@ import { dtypeName } from "../tensor/dtype.ts";
 import type { Signature, TensorInfo } from "../tensor/signature.ts";
 import { type Command, type CommandFlags, UsageError } from "./command.ts";
 import { parseFlags } from "./command_flags.ts";
+import { printFailure } from "./print_failure.ts";
 
 interface Description {
   readonly directory: string;
@@ -107,6 +108,19 @@ function printJson({ directory, tags, signatures, plans }: Description): void {
   console.log(JSON.stringify(document, null, 1));
 }
 
+/** 版のディレクトリの親を渡すのはよくある間違い。中の版を名指しして教える。 */
+async function suggestVersion(directory: string): Promise<string | undefined> {
+  const entries = await diskStorage.list(directory).catch(() => []);
+  const versions = entries
+    .filter(({ name, kind }) => kind === "directory" && /^\d+$/.test(name))
+    .map(({ name }) => name)
+    .sort((a, b) => Number(BigInt(a) - BigInt(b)));
+  const newest = versions.at(-1);
+  return newest === undefined
+    ? undefined
+    : `It holds the versions ${versions.join(", ")}. Try: iris-serving show ${join(directory, newest)}`;
+}
+
 const flags = {
   tag_set: {
     type: "string",
@@ -145,7 +159,9 @@ export const showCommand: Command = {
       (values.json ? printJson : print)(description);
       return description.plans.every(({ unsupported }) => unsupported === undefined) ? 0 : 1;
     } catch (thrown) {
-      console.error(StatusError.from(thrown).toString());
+      printFailure(thrown);
+      const suggestion = await suggestVersion(directory);
+      if (suggestion !== undefined) console.error(suggestion);
       return 1;
     }
   },

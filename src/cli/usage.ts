@@ -1,3 +1,4 @@
+import { formatFlags } from "../options_help.ts";
 import type { Command, Example } from "./command.ts";
 import { formatExamples } from "./command_help.ts";
 
@@ -24,11 +25,16 @@ export function usage(commands: Iterable<Command>): string {
   return `usage: iris-serving [FLAGS]             serve models (the default)
        iris-serving COMMAND [ARGUMENTS]
 
-${formatExamples([...serveExamples, ["iris-serving COMMAND --help", "examples and flags of a command"]])}
+${formatExamples([...serveExamples, ["iris-serving help COMMAND", "examples and flags of a command; serve has those of the server"]])}
 
 Commands:
 ${lines.join("\n")}
 
 Exit codes: 0 success, 1 failed, 2 wrong usage of a command, 255 the server could not start.
 `;
+}
+
+/** `iris-serving --help`: 使い方と、サーバーの旗のすべて。 */
+export function serverHelp(commands: Iterable<Command>): string {
+  return `${usage(commands)}\n${formatFlags()}`;
 }

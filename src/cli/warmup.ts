@@ -1,7 +1,6 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { create, fromBinary, fromJsonString, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
-import { StatusError } from "../base/status.ts";
 import { type PredictionLog, PredictionLogSchema } from "../gen/tensorflow_serving/apis/prediction_log_pb.ts";
 import { readSavedModel } from "../savedmodel/saved_model.ts";
 import { diskStorage } from "../savedmodel/storage.ts";
@@ -12,6 +11,7 @@ import { sizeOf, tensor } from "../tensor/tensor.ts";
 import { tensorToProto } from "../tensor/tensor_proto.ts";
 import { type Command, type CommandFlags, UsageError } from "./command.ts";
 import { parseFlags, readNumber } from "./command_flags.ts";
+import { printFailure } from "./print_failure.ts";
 
 type LogInit = MessageInitShape<typeof PredictionLogSchema>;
 
@@ -142,8 +142,7 @@ before the version is served.`,
       return 0;
     } catch (thrown) {
       if (thrown instanceof UsageError) throw thrown;
-      console.error(StatusError.from(thrown).toString());
-      return 1;
+      return printFailure(thrown);
     }
   },
 };

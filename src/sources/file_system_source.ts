@@ -150,6 +150,13 @@ export class FileSystemSource {
         `No versions of servable ${name} found under base path ${basePath}. ` +
           "Did you forget to name your leaf directory as a number (eg. '/1/')?",
       );
+      // いちばん多い間違い。TF Serving の文面だけでは、何を直せばよいか分からない。
+      if (await this.#storage.exists(joinPath(basePath, "saved_model.pb"))) {
+        this.#log.say(
+          "warn",
+          `${basePath} holds a SavedModel itself; the base path is the directory above the numbered ones.`,
+        );
+      }
     }
     return chosen.map((version) => ({ version, data: joinPath(basePath, children.get(version)!) }));
   }

@@ -94,6 +94,72 @@ describe("predict", () => {
     ]);
   });
 
+  test("prints one line for each of several flowers", async () => {
+    const { out } = await run("predict", `--server=${rest}`, ..."5.1 3.5 1.4 0.2 6.7 3 5.2 2.3".split(" "));
+    expect(out.split("\n")).toEqual([
+      expect.stringMatching(/^setosa +0\.\d{6} {2}5\.1 3\.5 1\.4 0\.2$/),
+      expect.stringMatching(/^virginica +0\.\d{6} {2}6\.7 3 5\.2 2\.3$/),
+    ]);
+  });
+
+  test("sends request bodies from a file, by both doors, one answer a line", async () => {
+    const file = join(directory, "bodies.jsonl");
+    writeFileSync(
+      file,
+      '{"instances": [[5.1, 3.5, 1.4, 0.2]]}\n{"inputs": {"input": [[6.7, 3, 5.2, 2.3]]}}\n',
+    );
+    const byRest = await run("predict", `--server=${rest}`, `--data=${file}`);
+    const byGrpc = await run("predict", "--grpc", `--server=${grpc}`, `--data=${file}`);
+    const [first, second] = byRest.out.split("\n").map((line) => JSON.parse(line));
+    const columns = byGrpc.out.split("\n").map((line) => JSON.parse(line).outputs.output[0].map(Math.fround));
+    expect(columns).toEqual([first.predictions[0].map(Math.fround), second.outputs[0].map(Math.fround)]);
+  });
+
+  test("sends examples to the method of the signature", async () => {
+    const file = join(directory, "examples.json");
+    const flower = { sepal_length: 5.1, sepal_width: 3.5, petal_length: 1.4, petal_width: 0.2 };
+    writeFileSync(file, JSON.stringify({ examples: [flower] }));
+    const { exitCode, out } = await run(
+      "predict",
+      `--server=${rest}`,
+      "--signature=classify",
+      `--data=${file}`,
+    );
+    expect([exitCode, JSON.parse(out).results[0][0][0]]).toEqual([0, "setosa"]);
+  });
+
+  test("passes on the server's words about a bad body", async () => {
+    const file = join(directory, "no_inputs.json");
+    writeFileSync(file, '{"rows": []}');
+    const { exitCode, err } = await run("predict", `--server=${rest}`, `--data=${file}`);
+    expect([exitCode, err]).toEqual([1, expect.stringContaining("INVALID_ARGUMENT: ")]);
+  });
+
+  test.each([
+    ["numbers", ["predict", "-"], "5.1,3.5,1.4,0.2\n6.7 3 5.2 2.3\n", /^setosa .*\nvirginica /],
+    [
+      "a body",
+      ["predict", "--data=-"],
+      '{"instances": [[5.1, 3.5, 1.4, 0.2]]}',
+      /^\{"predictions":\[\[0\.99/,
+    ],
+    [
+      "the body of a load",
+      ["bench", "--data=-", "--requests=3"],
+      '{"inputs": [[1, 2, 3, 4]]}',
+      /^3 requests/,
+    ],
+  ])("reads %s from a pipe", async (_, args, input, expected) => {
+    const main = join(import.meta.dir, "../../src/main.ts");
+    const target = args[0] === "bench" ? `--rest=${rest}` : `--server=${rest}`;
+    const child = Bun.spawn([process.execPath, main, ...args, target], {
+      stdin: new Blob([input]),
+      stderr: "pipe",
+    });
+    expect(await new Response(child.stdout).text()).toMatch(expected);
+    expect(await child.exited).toBe(0);
+  });
+
   test("says what the server refused", async () => {
     const { exitCode, err } = await run("predict", `--server=${rest}`, "--model=nope", "1", "2", "3", "4");
     expect([exitCode, err]).toEqual([1, "NOT_FOUND: Servable not found for request: Latest(nope)"]);
@@ -103,6 +169,8 @@ describe("predict", () => {
     [["1", "2", "3"], "predict takes 4 numbers per flower, got 3"],
     [["a", "2", "3", "4"], "not a number: a"],
     [["--version=x", "1", "2", "3", "4"], "--version needs a number, not x"],
+    [["--data=x", "1", "2", "3", "4"], "give numbers or --data, not both"],
+    [["--jsno"], "unknown flag: --jsno (did you mean --json?)"],
   ])("refuses %j", async (args, message) => {
     await expect(run("predict", ...args)).rejects.toThrow(new UsageError(message));
   });
@@ -156,6 +224,14 @@ describe("show", () => {
     expect(err).toStartWith("NOT_FOUND: Specified file path does not appear to contain a SavedModel bundle");
   });
 
+  test("names the versions under a base path", async () => {
+    const { exitCode, err } = await run("show", model);
+    expect([exitCode, err]).toEqual([
+      1,
+      expect.stringContaining(`It holds the versions 1. Try: iris-serving show ${join(model, "1")}`),
+    ]);
+  });
+
   test("refuses two directories", async () => {
     await expect(run("show", "a", "b")).rejects.toThrow(UsageError);
   });
@@ -186,6 +262,16 @@ describe("warmup record", () => {
     );
     expect((await run("warmup", "record", join(model, "1"), `--requests=${requests}`)).exitCode).toBe(0);
     expect(logs().map(({ logType }) => logType.case)).toEqual(["predictLog", "classifyLog"]);
+  });
+
+  test("says why the file cannot be written", async () => {
+    const { exitCode, err } = await run(
+      "warmup",
+      "record",
+      "/dev/null",
+      `--requests=${join(directory, "logs.jsonl")}`,
+    );
+    expect([exitCode, err]).toEqual([1, expect.stringContaining("ENOTDIR")]);
   });
 
   test("refuses what it cannot use", async () => {
@@ -301,6 +387,18 @@ test("export exits 1 where it cannot write", async () => {
 
 test("export refuses to guess where to write", async () => {
   await expect(run("export")).rejects.toThrow(UsageError);
+});
+
+describe("help", () => {
+  test("lists the commands, explains one, and the server's flags", async () => {
+    expect((await run("help")).out).toContain("\n  predict ");
+    expect((await run("help", "bench")).out).toStartWith("usage: iris-serving bench");
+    expect((await run("help", "serve")).out).toContain("--rest_api_port=8501");
+  });
+
+  test("names a near command", async () => {
+    await expect(run("help", "bnech")).rejects.toThrow("did you mean bench?");
+  });
 });
 
 test("usage() names every command", () => {

@@ -43,6 +43,8 @@ describe("documented exit codes are the real ones", () => {
     ["bench", 2, ["bench", "--concurrency=0"]],
     ["completion", 0, ["completion", "bash"]],
     ["completion", 2, ["completion", "tcsh"]],
+    ["help", 0, ["help"]],
+    ["help", 2, ["help", "nope"]],
   ] as const)("%s exits with %d: %j", async (word, code, args) => {
     const closed = String(await freePort());
     const answer = await exitOf(args.map((arg) => arg.replace("CLOSED", closed)));
@@ -55,8 +57,24 @@ describe("documented exit codes are the real ones", () => {
     expect([code, err]).toEqual([2, expect.stringContaining("did you mean export?")]);
   });
 
-  test("a flag no command has exits with 2 and shows the help", async () => {
+  test("the word version leads to the flag", async () => {
+    expect(await exitOf(["version"])).toEqual({
+      code: 2,
+      err: "unknown command: version (did you mean --version?)\nSee iris-serving help.",
+    });
+  });
+
+  test("a relative base path is refused with the line that would do", async () => {
+    const { code, err } = await exitOf(["--model_base_path=./models/m", "--log_level=silent"]);
+    expect(code).toBe(255);
+    expect(err).toEndWith('Try --model_base_path="$PWD/models/m"');
+  });
+
+  test("a flag no command has exits with 2, names a near one and says where the help is", async () => {
     const { code, err } = await exitOf(["health", "--servre=x"]);
-    expect([code, err]).toEqual([2, expect.stringContaining("usage: iris-serving health")]);
+    expect([code, err]).toEqual([
+      2,
+      "unknown flag: --servre (did you mean --server?)\nusage: iris-serving health [FLAGS]\nSee iris-serving health --help.",
+    ]);
   });
 });

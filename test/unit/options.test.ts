@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { StatusError } from "../../src/base/status.ts";
-import { formatFlags, nearest, optionRows, parseOptions } from "../../src/options.ts";
+import { nearest, optionRows, parseOptions } from "../../src/options.ts";
+import { flagGroups, flagsWithoutEffect, formatFlags } from "../../src/options_help.ts";
 
 describe("parseOptions() reads the value when", () => {
   const rows: [string, string[], Record<string, string>, string, unknown][] = [
@@ -72,6 +73,13 @@ test("parseOptions() notices help and says where values came from", () => {
 test("formatFlags() names every flag", () => {
   const text = formatFlags();
   for (const row of optionRows) expect(text).toContain(`--${row.flag}`);
+});
+
+test("every flag stands in one group, or among those without effect", () => {
+  const spelled = flagGroups.flatMap(({ lines }) => lines.map(({ spelled }) => spelled.split("=")[0]!));
+  expect([...spelled, ...flagsWithoutEffect].sort()).toEqual(
+    optionRows.map(({ flag }) => `--${flag}`).sort(),
+  );
 });
 
 test("nearest() suggests only what is close", () => {

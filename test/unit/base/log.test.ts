@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { createLogger, formatText, silentLogger } from "../../../src/base/log.ts";
+import { dataLoss } from "../../../src/base/status.ts";
 
 describe("createLogger()", () => {
   const collect = (
@@ -31,6 +32,16 @@ describe("createLogger()", () => {
     expect(lines[0]).toMatch(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}: I two port=8500 path="\/a b"\n$/);
     expect(lines[2]).toContain(": E four error=");
     expect(lines.every((line) => line.indexOf("\n") === line.length - 1)).toBe(true);
+  });
+
+  test("a text line has what went wrong, and where only if it was not foreseen", () => {
+    const foreseen = dataLoss("broken file");
+    const lines: string[] = [];
+    const log = createLogger("text", "info", (line) => lines.push(line));
+    log.error("a", { error: foreseen });
+    log.error("b", { error: new TypeError("boom") });
+    expect(lines[0]).toEndWith(': E a error="StatusError: broken file"\n');
+    expect(lines[1]).toMatch(/: E b error="TypeError: boom" stack="at .+"\n$/);
   });
 
   test.each([

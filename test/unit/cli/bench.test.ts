@@ -1,11 +1,12 @@
 import { describe, expect, test } from "bun:test";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { inputsOfBody, sampleInputs, toRestBody } from "../../../src/cli/bench_inputs.ts";
 import { Latencies } from "../../../src/cli/bench_latencies.ts";
 import { Load, type LoadClock } from "../../../src/cli/bench_load.ts";
 import { type BenchSubject, progressLine, toJson, toText } from "../../../src/cli/bench_report.ts";
-import { grpcRequests, readData, recordedRequests, restRequests } from "../../../src/cli/bench_requests.ts";
+import { grpcRequests, recordedRequests, restRequests } from "../../../src/cli/bench_requests.ts";
 import { UsageError } from "../../../src/cli/command.ts";
+import { inputsOfBody, sampleInputs, toRestBody } from "../../../src/cli/json_tensors.ts";
+import { readData } from "../../../src/cli/request_data.ts";
 import { PredictRequestSchema } from "../../../src/gen/tensorflow_serving/apis/predict_pb.ts";
 import { PredictionLogSchema } from "../../../src/gen/tensorflow_serving/apis/prediction_log_pb.ts";
 import { encodeRecord } from "../../../src/servables/tf_record.ts";

@@ -121,6 +121,16 @@ describe("version policy", () => {
   });
 });
 
+test("a base path that is a version itself is explained", async () => {
+  const { host, watch } = setUp("/m/saved_model.pb", "/m/variables");
+  watch({ m: latest(1) });
+  await host.clock.settle();
+  expect(host.lines).toEqual([
+    "W No versions of servable m found under base path /m. Did you forget to name your leaf directory as a number (eg. '/1/')?",
+    "W /m holds a SavedModel itself; the base path is the directory above the numbered ones.",
+  ]);
+});
+
 describe("polling", () => {
   test("waits for a base path to appear, and says so once a minute", async () => {
     const { host, tree, watch, take, next } = setUp();

@@ -28,11 +28,22 @@ export function sampleInputs({ inputs }: Signature, rows: number): TensorMap {
   return new Map([...inputs].map(([alias, info]) => [alias, sampleTensor(info, rows)]));
 }
 
+const strict = new TextDecoder("utf-8", { fatal: true });
+
+/** UTF-8 でないバイト列は、そのまま(JSON では `{"b64": …}`)にする。 */
+function textOf(bytes: Uint8Array): string | Uint8Array {
+  try {
+    return strict.decode(bytes);
+  } catch {
+    return bytes;
+  }
+}
+
 function nest(value: Tensor, axis: number, from: number, to: number): JsonInput {
   const { data, shape } = value;
   if (axis === shape.length) {
     const item = data[from]!;
-    if (item instanceof Uint8Array) return new TextDecoder().decode(item);
+    if (item instanceof Uint8Array) return textOf(item);
     return value.dtype === "bool" ? item !== 0 : item;
   }
   const step = (to - from) / shape[axis]!;
@@ -41,19 +52,29 @@ function nest(value: Tensor, axis: number, from: number, to: number): JsonInput 
   );
 }
 
+/**
+ * 別名 → 入れ子の配列。
+ *
+ * @throws UsageError JSON に書けない型がある。
+ */
+export function toJsonColumns(tensors: TensorMap): { readonly [alias: string]: JsonInput } {
+  return Object.fromEntries(
+    [...tensors].map(([alias, value]) => {
+      if (lanesOf(value.dtype) > 1) throw new UsageError(`JSON cannot carry ${alias}: ${value.dtype}`);
+      return [alias, nest(value, 0, 0, sizeOf(value.shape))];
+    }),
+  );
+}
+
 /** REST の本文。先頭の次元がどれも同じなら行形式、そうでなければ列形式。 */
 export function toRestBody(inputs: TensorMap): { readonly [key: string]: JsonInput } {
-  const nested = [...inputs].map(
-    ([alias, value]) => [alias, nest(value, 0, 0, sizeOf(value.shape))] as const,
-  );
-  for (const { dtype } of inputs.values()) {
-    if (lanesOf(dtype) > 1) throw new UsageError("complex numbers have no JSON: use --grpc");
-  }
+  const columns = toJsonColumns(inputs);
   const [first] = inputs.values();
   const rows = first?.shape[0];
   if (rows === undefined || [...inputs.values()].some(({ shape }) => shape[0] !== rows)) {
-    return { inputs: Object.fromEntries(nested) };
+    return { inputs: columns };
   }
+  const nested = Object.entries(columns);
   if (nested.length === 1) return { instances: nested[0]![1] };
   return {
     instances: Array.from({ length: rows }, (_, i) =>
