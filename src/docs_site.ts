@@ -15,20 +15,29 @@ const policy = [
   "frame-ancestors 'none'",
 ].join("; ");
 
-const html = `<!doctype html>
+const html = (icon: string): string => `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
 <title>iris-serving API</title>
+<link rel="icon" href="${icon}">
 <link rel="stylesheet" href="/docs/swagger-ui.css">
+<style>body { margin: 0 } .home { max-width: 1460px; margin: auto; padding: 16px 20px 0; font: 14px system-ui, sans-serif }</style>
+<p class="home"><a href="/">← iris-serving</a></p>
 <div id="docs"></div>
 <script src="/docs/swagger-ui.js"></script>
 <script src="/docs/start.js"></script>
 </html>
 `;
 
-// 検証の印は外の網に尋ねるので出さない。
-const start = `SwaggerUIBundle({ url: "/openapi.json", dom_id: "#docs", deepLinking: true, validatorUrl: null });\n`;
+// 検証の印は外の網に尋ねるので出さない。暗い配色は、頁と同じくブラウザーの好みに従う。
+const start = `SwaggerUIBundle({ url: "/openapi.json", dom_id: "#docs", deepLinking: true, validatorUrl: null });
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const follow = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
+dark.addEventListener("change", follow);
+follow();
+`;
 
 const headers = {
   "X-Content-Type-Options": "nosniff",
@@ -47,17 +56,23 @@ function embedded(contentType: string, path: string): StaticPage {
   };
 }
 
-/** `/docs`: OpenAPI の文書を読むための頁。 @see https://github.com/swagger-api/swagger-ui */
-export const docsSite: ReadonlyMap<string, StaticPage> = new Map<string, StaticPage>([
-  [
-    "/docs",
-    {
-      contentType: "text/html; charset=utf-8",
-      body: html,
-      headers: { ...headers, "Content-Security-Policy": policy },
-    },
-  ],
-  ["/docs/start.js", { contentType: "text/javascript; charset=utf-8", body: start, headers }],
-  ["/docs/swagger-ui.js", embedded("text/javascript; charset=utf-8", bundle)],
-  ["/docs/swagger-ui.css", embedded("text/css; charset=utf-8", style)],
-]);
+/**
+ * `/docs`: OpenAPI の文書を読むための頁。
+ *
+ * @param icon 絵の道。
+ * @see https://github.com/swagger-api/swagger-ui
+ */
+export const createDocsSite = (icon: string): ReadonlyMap<string, StaticPage> =>
+  new Map<string, StaticPage>([
+    [
+      "/docs",
+      {
+        contentType: "text/html; charset=utf-8",
+        body: html(icon),
+        headers: { ...headers, "Content-Security-Policy": policy },
+      },
+    ],
+    ["/docs/start.js", { contentType: "text/javascript; charset=utf-8", body: start, headers }],
+    ["/docs/swagger-ui.js", embedded("text/javascript; charset=utf-8", bundle)],
+    ["/docs/swagger-ui.css", embedded("text/css; charset=utf-8", style)],
+  ]);

@@ -56,3 +56,9 @@ export function createPageSite(files: readonly PageFile[], facts: PageFacts): Ma
     }),
   );
 }
+
+/** 頁の絵の道。無ければ空の絵(ブラウザーが `/favicon.ico` を探しに来ない)。 */
+export function iconPath(files: readonly PageFile[]): string {
+  const icon = files.find(({ name }) => name.endsWith(".svg"));
+  return icon === undefined ? "data:," : `/page/${icon.name}`;
+}

@@ -7,7 +7,7 @@ import { withoutNewListeners } from "./cli/process_listeners.ts";
 import { readTextProto } from "./config_files.ts";
 import { availabilityPreserving } from "./core/aspired_version_policy.ts";
 import type { ServableId } from "./core/servable_id.ts";
-import { docsSite } from "./docs_site.ts";
+import { createDocsSite } from "./docs_site.ts";
 import { ModelServerConfigSchema } from "./gen/tensorflow_serving/config/model_server_config_pb.ts";
 import { MonitoringConfigSchema } from "./gen/tensorflow_serving/config/monitoring_config_pb.ts";
 import { BatchingParametersSchema } from "./gen/tensorflow_serving/servables/tensorflow/session_bundle_config_pb.ts";
@@ -20,7 +20,7 @@ import { relieveOpenFiles } from "./open_files.ts";
 import { createOpenApi } from "./openapi_site.ts";
 import type { ServerOptions } from "./options.ts";
 import type { PageFile } from "./page_bundle.ts";
-import { createPageSite } from "./page_site.ts";
+import { createPageSite, iconPath } from "./page_site.ts";
 import { type PlatformSettings, readPlatforms } from "./platform_config.ts";
 import { pollFiles } from "./polled_files.ts";
 import type { WorkerLink } from "./processes/worker_link.ts";
@@ -468,7 +468,7 @@ export class ModelServer {
                 grpcPort: options.port,
                 grpcTls: options.sslConfigFile !== "" || options.tlsCertFile !== "",
               }),
-              ...docsSite,
+              ...createDocsSite(iconPath(page)),
             ]),
           }
         : {}),

@@ -80,6 +80,7 @@ export class CallPanel {
       );
     }
     this.#models = models;
+    byId("call", HTMLElement).hidden = models.length === 0;
     const first = models.find(({ name }) => name === "iris") ?? models[0];
     if (isFirst && first !== undefined) this.pick(first.name);
     else this.#showVersions();

@@ -59,25 +59,31 @@ export class ModelsPanel {
           ? t("modelsOne")
           : t("modelsCount", { count: String(count) });
     const focused = document.activeElement?.getAttribute("data-model");
-    const rows = this.#models.map(({ name, versions }) => {
-      const button = el("button", { type: "button", class: "link", "data-model": name }, name);
-      button.addEventListener("click", () => this.#onPick(name));
-      return el(
-        "tr",
-        name === this.#current ? { "aria-current": "true" } : {},
-        el("td", {}, button),
-        el(
-          "td",
-          {},
-          el("div", { class: "versions" }, ...versions.map(({ version }) => el("span", {}, version))),
-        ),
-        el("td", {}, el("div", { class: "versions" }, ...versions.map(stateCell))),
-      );
-    });
+    byId("models-table", HTMLDivElement).hidden = count === 0;
+    byId("no-models", HTMLParagraphElement).hidden = count > 0;
+    const rows = this.#models.flatMap((model) => this.#rowsOf(model));
     const body = byId("model-rows", HTMLTableSectionElement);
     body.replaceChildren(...rows);
     if (focused !== null && focused !== undefined) {
       body.querySelector<HTMLElement>(`[data-model="${CSS.escape(focused)}"]`)?.focus();
     }
+  }
+
+  /** 版ごとに 1 行。名前は最初の行にだけ書き、残りの行まで占める。 */
+  #rowsOf({ name, versions }: Model): HTMLElement[] {
+    const button = el("button", { type: "button", class: "link", "data-model": name }, name);
+    button.addEventListener("click", () => this.#onPick(name));
+    const head = el("th", { scope: "row", rowspan: String(Math.max(1, versions.length)) }, button);
+    const current: Record<string, string> = name === this.#current ? { "aria-current": "true" } : {};
+    if (versions.length === 0) return [el("tr", current, head, el("td", { colspan: "2" }, t("none")))];
+    return versions.map((version, i) =>
+      el(
+        "tr",
+        i === 0 ? current : { ...current, class: "more" },
+        ...(i === 0 ? [head] : []),
+        el("td", { class: "number" }, version.version),
+        el("td", {}, stateCell(version)),
+      ),
+    );
   }
 }

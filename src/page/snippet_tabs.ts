@@ -70,7 +70,8 @@ export class SnippetTabs {
     this.#code.setAttribute("aria-labelledby", `tab-${this.#kind}`);
     const call = this.#call();
     const snippet = call && buildSnippet(this.#kind, call);
-    this.#code.textContent = snippet ?? t("noSnippet");
+    const isGrpc = this.#kind === "grpcurl" || this.#kind === "python_grpc";
+    this.#code.textContent = snippet ?? t(isGrpc && call?.grpc.port === 0 ? "noGrpcPort" : "noSnippet");
     this.#copy.hidden = snippet === undefined;
     return call;
   }

@@ -50,6 +50,8 @@ export class TrafficPanel {
     };
     this.#chart.setAttribute("aria-label", t("trafficChart"));
     this.#draw();
+    const peak = Math.max(0, ...this.#history);
+    show("peak", peak === 0 ? "" : t("trafficPeak", { rate: rate(peak) }));
     if (this.#rates === undefined) return;
     show("request-rate", rate(this.#rates.requestsPerSecond));
     show("error-rate", rate(this.#rates.errorsPerSecond));

@@ -48,6 +48,7 @@ export const words = {
   p99: { en: "99th percentile", ja: "99 パーセンタイル" },
   errorRate: { en: "Errors per second", ja: "毎秒のエラー" },
   trafficChart: { en: "Requests per second over the last minute", ja: "この 1 分の毎秒の要求" },
+  trafficPeak: { en: "peak {rate}", ja: "最大 {rate}" },
   trafficMissing: {
     en: "The metrics are not served here.",
     ja: "このサーバーは指標を公開していません。",
@@ -60,7 +61,11 @@ export const words = {
   state: { en: "State", ja: "状態" },
   modelsCount: { en: "{count} models", ja: "{count} 個のモデル" },
   modelsOne: { en: "1 model", ja: "1 個のモデル" },
-  modelsNone: { en: "No model is configured.", ja: "モデルが設定されていません。" },
+  modelsNone: { en: "No models", ja: "モデルなし" },
+  modelsHint: {
+    en: "Nothing is served yet. Name a model with --model_base_path, or list several in --model_config_file.",
+    ja: "まだ何も提供していません。--model_base_path で 1 つ、--model_config_file でいくつかのモデルを指定してください。",
+  },
   latest: { en: "latest", ja: "最新" },
 
   callTitle: { en: "Call a model", ja: "モデルを呼ぶ" },
@@ -110,8 +115,12 @@ export const words = {
   copy: { en: "Copy", ja: "写す" },
   copied: { en: "Copied", ja: "写しました" },
   noSnippet: {
-    en: "This call cannot be written this way: the request is not JSON, or the server does not offer it.",
-    ja: "この書き方では表せません。要求が JSON でないか、サーバーが提供していません。",
+    en: "This call cannot be written this way: the request is not JSON, or has a type that this way cannot carry.",
+    ja: "この書き方では表せません。要求が JSON でないか、この書き方で送れない型があります。",
+  },
+  noGrpcPort: {
+    en: "This server does not listen for gRPC on a TCP port.",
+    ja: "このサーバーは TCP のポートで gRPC を待ち受けていません。",
   },
   metadataMissing: {
     en: "The signatures could not be read: {reason}",

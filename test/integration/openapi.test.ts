@@ -99,7 +99,7 @@ test("/docs brings all it needs", async () => {
   const page = await fetch(`${origin}/docs`);
   expect(page.headers.get("content-security-policy")).toContain("default-src 'none'");
   const needed = [...(await page.text()).matchAll(/(?:src|href)="([^"]+)"/g)].map(([, path]) => path!);
-  expect(needed).toHaveLength(3);
+  expect(needed).toHaveLength(5);
   for (const path of needed) {
     const file = await fetch(origin + path);
     expect(`${path} ${file.status}`).toBe(`${path} 200`);

@@ -1,7 +1,7 @@
 // 実行ファイルの頁を、本物のブラウザーで動かす。
 //   bun test/interop/page.ts BINARY CHROMIUM [PYTHON] [--grpcurl=PATH] [--screenshots=DIR]
 // PYTHON は TensorFlow の入ったもの。PYTHON と grpcurl があれば、写したものを走らせる。最後の行は「N passed, N failed」。
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -58,9 +58,12 @@ interface Server extends AsyncDisposable {
 }
 
 async function serve(...args: string[]): Promise<Server> {
-  const [port, restPort] = [await freePort(), await freePort()];
+  const [port, freeRestPort] = [await freePort(), await freePort()];
+  // 同じ旗は後のものが勝つので、番号を決めて立て直すこともできる。
+  const given = args.find((arg) => arg.startsWith("--rest_api_port="))?.split("=")[1];
+  const restPort = given ?? String(freeRestPort);
   const child = Bun.spawn(
-    [binary!, `--port=${port}`, `--rest_api_port=${restPort}`, "--log_level=error", ...args],
+    [binary!, `--port=${port}`, `--rest_api_port=${restPort}`, "--log_level=silent", ...args],
     {
       cwd: work,
       stdio: ["ignore", "ignore", "inherit"],
@@ -128,7 +131,7 @@ async function visit(origin: string, options: BrowserContextOptions = {}): Promi
     if (protocol !== "data:" && to !== origin) strangers.push(request.url());
   });
   await page.goto(`${origin}/`);
-  await page.locator("#model-rows tr").first().waitFor();
+  await page.locator("#model-rows tr, #no-models:not([hidden])").first().waitFor();
   return { page, complaints, refused, strangers, [Symbol.asyncDispose]: () => context.close() };
 }
 
@@ -353,6 +356,31 @@ async function checkAppearance(origin: string): Promise<void> {
   }
 }
 
+async function checkDocs(origin: string): Promise<void> {
+  for (const colorScheme of ["light", "dark"] as const) {
+    await check(`/docs in ${colorScheme} shows the operations, and nothing is complained about`, async () => {
+      const context = await browser.newContext({ locale: "en-US", colorScheme });
+      const page = await context.newPage();
+      const complaints: string[] = [];
+      page.on("console", (message) => {
+        if (message.type() === "error") complaints.push(message.text());
+      });
+      page.on("pageerror", (error) => complaints.push(String(error)));
+      await page.goto(`${origin}/docs`);
+      await page.getByText("/v1/models/iris:predict").first().waitFor();
+      const background: string = await page.evaluate(
+        "getComputedStyle(document.documentElement).backgroundColor",
+      );
+      equal(
+        Number(background.match(/\d+/)![0]) < 128 && !background.endsWith(", 0)"),
+        colorScheme === "dark",
+      );
+      equal(complaints, []);
+      await context.close();
+    });
+  }
+}
+
 async function checkKeyboard(origin: string): Promise<void> {
   await check("everything can be done from the keyboard", async () => {
     await using visited = await visit(origin);
@@ -427,6 +455,62 @@ async function checkKey(): Promise<void> {
     const snippet = (await page.locator("#snippet").textContent())!;
     equal(snippet.includes("$API_KEY") && !snippet.includes("battery"), true, snippet);
     await context.close();
+  });
+}
+
+/** モデルの無いサーバーと、壊れた版の現れたサーバー。 */
+async function checkOddServers(): Promise<void> {
+  const empty = join(work, "empty.config");
+  writeFileSync(empty, "model_config_list {}\n");
+  await check("a server without models says how to name one, and offers no call", async () => {
+    await using server = await serve(`--model_config_file=${empty}`);
+    await using visited = await visit(server.origin);
+    const { page } = visited;
+    if (!(await textOf(page, "#no-models")).includes("--model_base_path")) throw new Error("no hint");
+    equal([await page.locator("#call").isVisible(), await page.locator("#iris").isVisible()], [false, false]);
+    equal(await violations(page), []);
+    equal([...visited.complaints, ...visited.refused, ...visited.strangers], []);
+  });
+
+  await check("a version that cannot be loaded stands in a row of its own, with the reason", async () => {
+    const base = join(work, "broken");
+    cpSync(join(zoo, "math_double"), base, { recursive: true });
+    await using server = await serve(
+      "--model_name=m",
+      `--model_base_path=${base}`,
+      "--max_num_load_retries=0",
+    );
+    await using visited = await visit(server.origin);
+    const { page } = visited;
+    mkdirSync(join(base, "2"));
+    writeFileSync(join(base, "2", "saved_model.pb"), "broken");
+    await until("the row", async () => (await page.locator("#model-rows tr").count()) === 2);
+    const rows = await page.locator("#model-rows tr").allInnerTexts();
+    equal(
+      rows.map((row) => /\b[12]\b/.exec(row)?.[0]),
+      ["2", "1"],
+      "versions",
+    );
+    equal(
+      [/END/.test(rows[0]!), rows[0]!.includes("saved_model.pb"), /AVAILABLE/.test(rows[1]!)],
+      [true, true, true],
+    );
+    equal(await violations(page), []);
+  });
+
+  await check("a server that goes away is noticed, and found again", async () => {
+    const flag = `--rest_api_port=${await freePort()}`;
+    let server = await serve(flag);
+    await using visited = await visit(server.origin);
+    const { page } = visited;
+    await server[Symbol.asyncDispose]();
+    await page.locator("#lost").waitFor({ state: "visible" });
+    server = await serve(flag);
+    try {
+      await page.locator("#lost").waitFor({ state: "hidden" });
+    } finally {
+      await server[Symbol.asyncDispose]();
+    }
   });
 }
 
@@ -527,8 +611,10 @@ try {
       await checkSnippets(server.origin);
       await checkAppearance(server.origin);
       await checkKeyboard(server.origin);
+      await checkDocs(server.origin);
     }
     await checkKey();
+    await checkOddServers();
     const config = join(work, "models.config");
     const entries = names.map(
       (name) => `config { name: "${name}" base_path: "${join(zoo, name)}" model_platform: "tensorflow" }`,
