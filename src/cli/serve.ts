@@ -86,10 +86,7 @@ export async function serve(argv: readonly string[], { entrypoint = false } = {}
   }
   const { options } = parsed;
   if (parsed.help) {
-    const [{ commands }, { serverHelp }] = await Promise.all([
-      import("./commands.ts"),
-      import("./usage.ts"),
-    ]);
+    const [{ commands }, { serverHelp }] = await Promise.all([import("./commands.ts"), import("./usage.ts")]);
     console.log(serverHelp(commands.values()).trimEnd());
     return 0;
   }
