@@ -7,6 +7,8 @@ const tools = {
   chromium: { package: "chromium", isThere: () => findChromium() !== undefined },
   promtool: { package: "prometheus", isThere: () => Bun.which("promtool") !== null },
   faketime: { package: "libfaketime", isThere: () => findFakeTime() !== undefined },
+  curl: { package: "curl", isThere: () => Bun.which("curl") !== null },
+  openssl: { package: "openssl", isThere: () => Bun.which("openssl") !== null },
   ip: { package: "iproute2", isThere: () => Bun.which("ip") !== null },
   iptables: { package: "iptables", isThere: () => Bun.which("iptables") !== null },
   nginx: { package: "nginx-light", isThere: () => findProxy("nginx") !== null },

@@ -404,10 +404,13 @@ const checks: Record<string, () => Promise<Outcome | undefined>> = {
     await provide("nginx", "haproxy");
     return run([bun, join(here, "rolling_restart.ts"), binary]);
   },
-  "migration steps typed against the binary": async () =>
-    process.getuid?.() === 0
-      ? run(["bash", join(here, "migration.sh"), "binary", binary, join(cache, "migration")])
-      : { exitCode: 0, output: "skip: network namespaces need root" },
+  "pages typed against the binary": async () => {
+    if (process.getuid?.() !== 0) {
+      return { skipped: "network namespaces need root", exitCode: 0, output: "" };
+    }
+    await provide("curl", "openssl", "ip");
+    return run(["bash", join(here, "typed_pages.sh"), "binary", binary, join(cache, "typed")]);
+  },
   "release archives": async () => {
     const dist = join(cache, "dist");
     await must([bun, "scripts/release.ts", `--out=${dist}`]);

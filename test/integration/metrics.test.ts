@@ -44,7 +44,7 @@ function metricsIn(text: string): string[] {
   return [...new Set([...names].map(([name]) => name))].sort();
 }
 
-test.each(["deploy/grafana/iris-serving.json", "deploy/prometheus/alerts.yaml"])(
+test.each(["deploy/grafana/iris-serving.json", "deploy/prometheus/alerts.yaml", "docs/operations.md"])(
   "every metric in %s is exported",
   (file) => {
     const names = metricsIn(readFileSync(join(root, file), "utf8"));

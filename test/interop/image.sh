@@ -173,7 +173,7 @@ report "serves iris as uid 65532 with a read-only root and drains on SIGTERM" se
 report "runs as an arbitrary uid" serves 1000710000:0 "" iris
 report "serves MODEL_BASE_PATH/MODEL_NAME like TensorFlow Serving's image" serves 65532:65532 "MODEL_NAME=mine" mine
 for user in 65532:65532 1000710000:0; do
-  report "the migration page's steps as they stand, image run as $user" bash "$root/test/interop/migration.sh" image "$tree" "$work/migration" "$user"
+  report "the migration page's steps as they stand, image run as $user" bash "$root/test/interop/typed_pages.sh" image "$tree" "$work/typed" "$user"
 done
 report "flags after the image name win" serves 65532:65532 "MODEL_NAME=absent" mine --model_name=mine --model_base_path=/models/mine
 finish
