@@ -34,8 +34,6 @@ const build = Bun.spawnSync(
     "--format=esm",
     // import() の先を別の塊にする。1 つの塊では、使わないコードも起動のたびに読まれる。
     "--splitting",
-    // tfjs は副作用だけのモジュールを持ち、Bun の束ねはそれを落とす。落とすと実行ファイルでだけ壊れる。
-    "--ignore-dce-annotations",
     // 作業ディレクトリの .env や bunfig.toml で振る舞いが変わってはならない。
     "--no-compile-autoload-dotenv",
     "--no-compile-autoload-bunfig",

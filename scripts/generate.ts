@@ -1,15 +1,67 @@
 // proto/ と wasm/ から src/gen/ を作り直す。生成物はコミットし、手では直さない。
-import { join } from "node:path";
-import { compileWasm, wasmModules } from "./wasm.ts";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join, relative } from "node:path";
+import { fail, root } from "./steps.ts";
 
-const root = join(import.meta.dir, "..");
-const buf = join(root, "node_modules", ".bin", "buf");
-const generate = Bun.spawnSync([buf, "generate"], {
-  cwd: join(root, "proto"),
-  stdout: "inherit",
-  stderr: "inherit",
-});
-if (!generate.success) process.exit(generate.exitCode);
-for (const [name, pages] of wasmModules) {
-  await Bun.write(join(root, "src", "gen", "wasm", `${name}.ts`), await compileWasm(name, pages));
+const GEN = join(root, "src", "gen");
+const WELL_KNOWN = ["any", "wrappers"];
+
+/** `from` にあるファイルから `to` を指す綴り。 */
+function specifier(from: string, to: string): string {
+  const path = relative(dirname(from), to);
+  return path.startsWith(".") ? path : `./${path}`;
+}
+
+/**
+ * 記述を、使われるまで組み立てないものに替える。protobuf-es の記述は読み込まれた時に組み立てられ、その備え付けの
+ * 型(Any など)も同じなので、どちらも手元のものを指させる。
+ */
+function adapt(path: string, text: string): string {
+  const file = join(GEN, path);
+  const lazy = specifier(file, join(root, "src", "base", "descriptors.ts"));
+  const wellKnown = (name: string) => specifier(file, join(GEN, "google", "protobuf", `${name}_pb.ts`));
+  // 備え付けの型の長い説明は写さない。
+  const own = path.startsWith("google/")
+    ? text.replace(/^\/\/(?! @).*\n/gm, "").replace(/^ *\/\*\*[\s\S]*?\*\/\n/gm, "")
+    : text;
+  return own
+    .replace(/^(import \{.*\} from )"@bufbuild\/protobuf\/codegenv2";$/m, `$1"${lazy}";`)
+    .replace(/^import (.*) from "@bufbuild\/protobuf\/wkt";$/gm, (line: string, what: string) => {
+      const name = WELL_KNOWN.find((one) => what === `{ file_google_protobuf_${one} }`);
+      if (name !== undefined) return `import ${what} from "${wellKnown(name)}";`;
+      if (what === "type { Any }") return `import ${what} from "${wellKnown("any")}";`;
+      if (what === "type { Int64Value }") return `import ${what} from "${wellKnown("wrappers")}";`;
+      throw new Error(`${path} imports a well-known type that is not generated: ${line}`);
+    });
+}
+
+/** @returns proto/ から作ったファイルの、src/gen/ から見たパス → 中身。 */
+export function generateMessages(): ReadonlyMap<string, string> {
+  const out = mkdtempSync(join(tmpdir(), "iris-serving-gen-"));
+  try {
+    const buf = join(root, "node_modules", ".bin", "buf");
+    const { exitCode } = Bun.spawnSync([buf, "generate", `--output=${out}`], {
+      cwd: join(root, "proto"),
+      stdio: ["ignore", "inherit", "inherit"],
+    });
+    if (exitCode !== 0) fail("buf generate", exitCode);
+    const paths = readdirSync(out, { recursive: true, encoding: "utf8" }).filter((one) =>
+      one.endsWith(".ts"),
+    );
+    return new Map(paths.sort().map((path) => [path, adapt(path, readFileSync(join(out, path), "utf8"))]));
+  } finally {
+    rmSync(out, { recursive: true });
+  }
+}
+
+if (import.meta.main) {
+  const files = new Map(generateMessages());
+  const { compileWasm, wasmModules } = await import("./wasm.ts");
+  for (const [name, pages] of wasmModules) files.set(`wasm/${name}.ts`, await compileWasm(name, pages));
+  rmSync(GEN, { recursive: true, force: true });
+  for (const [path, text] of files) {
+    mkdirSync(dirname(join(GEN, path)), { recursive: true });
+    writeFileSync(join(GEN, path), text);
+  }
 }

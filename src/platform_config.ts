@@ -1,5 +1,5 @@
 import { create, type DescField, isFieldSet } from "@bufbuild/protobuf";
-import { anyUnpack } from "@bufbuild/protobuf/wkt";
+import { unpackAny } from "./base/any.ts";
 import type { Host } from "./base/host.ts";
 import { invalidArgument } from "./base/status.ts";
 import { readTextProto } from "./config_files.ts";
@@ -140,7 +140,7 @@ function bundleConfigOf({ sourceAdapterConfig: any }: PlatformConfig): SessionBu
   if (any === undefined || !/\/[^/]+$/.test(typeUrl)) {
     throw invalidArgument(`Supplied config's type_url could not be parsed: ${typeUrl}`);
   }
-  const adapter = anyUnpack(any, SavedModelBundleSourceAdapterConfigSchema);
+  const adapter = unpackAny(any, SavedModelBundleSourceAdapterConfigSchema);
   if (adapter === undefined) {
     throw invalidArgument(
       `Couldn't find factory for config proto message type ${typeUrl.slice(typeUrl.lastIndexOf("/") + 1)}`,

@@ -7,8 +7,8 @@ import {
   type MessageShape,
   toBinary,
 } from "@bufbuild/protobuf";
-import { anyUnpack } from "@bufbuild/protobuf/wkt";
 import { Client, credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
+import { unpackAny } from "../base/any.ts";
 import { type Code, internal, StatusError } from "../base/status.ts";
 import {
   Health,
@@ -160,7 +160,7 @@ export class GrpcClient implements Disposable {
       options,
     );
     const packed = metadata["signature_def"];
-    const map = packed === undefined ? undefined : anyUnpack(packed, SignatureDefMapSchema);
+    const map = packed === undefined ? undefined : unpackAny(packed, SignatureDefMapSchema);
     if (map === undefined) throw internal("The server answered without signature_def");
     return {
       model: fromModelSpec(modelSpec),

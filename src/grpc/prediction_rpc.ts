@@ -1,5 +1,5 @@
 import { create, type DescMessage, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
-import { anyPack } from "@bufbuild/protobuf/wkt";
+import { packAny } from "../base/any.ts";
 import type { Host } from "../base/host.ts";
 import {
   ClassificationRequestSchema,
@@ -77,7 +77,7 @@ function toMetadataResponse({
   return {
     modelSpec: toModelSpecProto(id, ""),
     metadata: {
-      signature_def: anyPack(SignatureDefMapSchema, create(SignatureDefMapSchema, { signatureDef })),
+      signature_def: packAny(SignatureDefMapSchema, create(SignatureDefMapSchema, { signatureDef })),
     },
   };
 }

@@ -1,14 +1,6 @@
-import {
-  type DescExtension,
-  type DescFile,
-  type DescMessage,
-  type DescService,
-  type MessageInitShape,
-  type MessageShape,
-  toBinary,
-} from "@bufbuild/protobuf";
+import type { DescFile, DescMessage, DescService, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import { nestedTypes } from "@bufbuild/protobuf/reflect";
-import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
+import { descriptorBytes } from "../base/descriptors.ts";
 import { notFound, StatusError, unimplemented } from "../base/status.ts";
 import {
   ServerReflection,
@@ -36,15 +28,14 @@ function withDependencies(root: DescFile): readonly DescFile[] {
   return leavesFirst.reverse();
 }
 
-const nameOf = (file: DescFile): string => file.proto.name;
+const nameOf = (file: DescFile): string => `${file.name}.proto`;
 
-/** 記述の索引。起動時に 1 度だけ作る。 */
+/** 記述の索引。初めて尋ねられたときに 1 度だけ作る。 */
 class DescriptorIndex {
   readonly files = new Map<string, DescFile>();
   /** 完全な名前 → 定義のあるファイル。 */
   readonly symbols = new Map<string, DescFile>();
   readonly messages = new Set<string>();
-  readonly extensions = new Map<string, DescExtension[]>();
 
   constructor(services: Iterable<DescService>) {
     for (const file of new Set([...services].flatMap(({ file }) => withDependencies(file)))) this.#add(file);
@@ -64,10 +55,6 @@ class DescriptorIndex {
         const scope = type.typeName.slice(0, type.typeName.lastIndexOf(".") + 1);
         for (const { name } of type.values) this.symbols.set(scope + name, file);
       }
-      if (type.kind === "extension") {
-        const known = this.extensions.get(type.extendee.typeName) ?? [];
-        this.extensions.set(type.extendee.typeName, [...known, type]);
-      }
     }
   }
 
@@ -84,7 +71,7 @@ function fileResponse(file: DescFile | undefined, sent: Set<DescFile>, missing: 
   for (const one of files) sent.add(one);
   return {
     case: "fileDescriptorResponse",
-    value: { fileDescriptorProto: files.map(({ proto }) => toBinary(FileDescriptorProtoSchema, proto)) },
+    value: { fileDescriptorProto: files.map(descriptorBytes) },
   };
 }
 
@@ -102,20 +89,12 @@ function answer(
     case "fileContainingSymbol":
       return fileResponse(index.symbols.get(value), sent, "Symbol not found.");
     case "fileContainingExtension": {
-      const { containingType, extensionNumber } = value;
-      if (!index.messages.has(containingType)) throw notFound("Type not found.");
-      const extension = index.extensions
-        .get(containingType)
-        ?.find(({ number }) => number === extensionNumber);
-      return fileResponse(extension?.file, sent, "Extension not found.");
+      // どの型も拡張を持たない。
+      throw notFound(`${index.messages.has(value.containingType) ? "Extension" : "Type"} not found.`);
     }
     case "allExtensionNumbersOfType": {
       if (!index.messages.has(value)) throw notFound("Type not found.");
-      const numbers = (index.extensions.get(value) ?? []).map(({ number }) => number);
-      return {
-        case: "allExtensionNumbersResponse",
-        value: { baseTypeName: value, extensionNumber: numbers },
-      };
+      return { case: "allExtensionNumbersResponse", value: { baseTypeName: value, extensionNumber: [] } };
     }
     default:
       throw unimplemented("");
@@ -130,14 +109,16 @@ function answer(
  */
 export function reflectionRpcs(services: Iterable<DescService>, closing: AbortSignal): readonly Rpc[] {
   const all = [...new Set([...services, ServerReflection, ServerReflectionAlpha])];
-  const index = new DescriptorIndex(all);
+  let index: DescriptorIndex | undefined;
   const names = all.map(({ typeName }) => typeName);
   const open = () => {
     const sent = new Set<DescFile>();
+    index ??= new DescriptorIndex(all);
+    const known = index;
     return (request: Request): Response => {
       const common = { validHost: request.host, originalRequest: request };
       try {
-        return { ...common, messageResponse: answer(index, names, sent, request) };
+        return { ...common, messageResponse: answer(known, names, sent, request) };
       } catch (thrown) {
         const { code, message } = StatusError.from(thrown);
         return {

@@ -1,5 +1,5 @@
 import { createRegistry, fromBinary } from "@bufbuild/protobuf";
-import { anyUnpack } from "@bufbuild/protobuf/wkt";
+import { unpackAny } from "../base/any.ts";
 import {
   Code,
   dataLoss,
@@ -234,9 +234,9 @@ function assetFileDefs({ assetFileDef, collectionDef }: MetaGraphDef): readonly 
   });
 }
 
-function unpackAsset(any: Parameters<typeof anyUnpack>[0]): AssetFileDef | undefined {
+function unpackAsset(any: Parameters<typeof unpackAny>[0]): AssetFileDef | undefined {
   try {
-    return anyUnpack(any, AssetFileDefSchema);
+    return unpackAny(any, AssetFileDefSchema);
   } catch (thrown) {
     throw dataLoss(`Can't parse an asset of the collection ${ASSETS_COLLECTION}`, thrown);
   }

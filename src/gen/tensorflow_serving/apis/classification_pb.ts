@@ -5,7 +5,7 @@
 /* eslint-disable */
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { fileDesc, messageDesc } from "../../../base/descriptors.ts";
 import type { Input } from "./input_pb.ts";
 import { file_tensorflow_serving_apis_input } from "./input_pb.ts";
 import type { ModelSpec } from "./model_pb.ts";

@@ -5,9 +5,9 @@
 /* eslint-disable */
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Any } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_any } from "@bufbuild/protobuf/wkt";
+import { fileDesc, messageDesc } from "../../../base/descriptors.ts";
+import type { Any } from "../../google/protobuf/any_pb.ts";
+import { file_google_protobuf_any } from "../../google/protobuf/any_pb.ts";
 import type { SignatureDef } from "../../tensorflow/core/protobuf/meta_graph_pb.ts";
 import { file_tensorflow_core_protobuf_meta_graph } from "../../tensorflow/core/protobuf/meta_graph_pb.ts";
 import type { ModelSpec } from "./model_pb.ts";

@@ -5,7 +5,7 @@
 /* eslint-disable */
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { fileDesc, messageDesc } from "../../../base/descriptors.ts";
 import type { StatusProto } from "./status_pb.ts";
 import { file_tensorflow_serving_apis_status } from "./status_pb.ts";
 import type { ModelServerConfig } from "../config/model_server_config_pb.ts";

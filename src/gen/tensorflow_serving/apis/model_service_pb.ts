@@ -5,7 +5,7 @@
 /* eslint-disable */
 
 import type { GenFile, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { fileDesc, serviceDesc } from "../../../base/descriptors.ts";
 import type { GetModelStatusRequestSchema, GetModelStatusResponseSchema } from "./get_model_status_pb.ts";
 import { file_tensorflow_serving_apis_get_model_status } from "./get_model_status_pb.ts";
 import type { ReloadConfigRequestSchema, ReloadConfigResponseSchema } from "./model_management_pb.ts";

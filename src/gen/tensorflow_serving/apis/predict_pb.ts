@@ -5,7 +5,7 @@
 /* eslint-disable */
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc } from "../../../base/descriptors.ts";
 import type { TensorProto } from "../../tensorflow/core/framework/tensor_pb.ts";
 import { file_tensorflow_core_framework_tensor } from "../../tensorflow/core/framework/tensor_pb.ts";
 import type { ModelSpec } from "./model_pb.ts";

@@ -5,7 +5,7 @@
 /* eslint-disable */
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { fileDesc, messageDesc } from "../../../base/descriptors.ts";
 import type { ClassificationRequest, ClassificationResponse } from "./classification_pb.ts";
 import { file_tensorflow_serving_apis_classification } from "./classification_pb.ts";
 import type { MultiInferenceRequest, MultiInferenceResponse } from "./inference_pb.ts";

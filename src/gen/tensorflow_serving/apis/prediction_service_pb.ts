@@ -5,7 +5,7 @@
 /* eslint-disable */
 
 import type { GenFile, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { fileDesc, serviceDesc } from "../../../base/descriptors.ts";
 import type { ClassificationRequestSchema, ClassificationResponseSchema } from "./classification_pb.ts";
 import { file_tensorflow_serving_apis_classification } from "./classification_pb.ts";
 import type { GetModelMetadataRequestSchema, GetModelMetadataResponseSchema } from "./get_model_metadata_pb.ts";

@@ -5,7 +5,7 @@
 /* eslint-disable */
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import { fileDesc, messageDesc, serviceDesc } from "../../../base/descriptors.ts";
 import type { RunMetadata, RunOptions } from "../../tensorflow/core/protobuf/config_pb.ts";
 import { file_tensorflow_core_protobuf_config } from "../../tensorflow/core/protobuf/config_pb.ts";
 import type { NamedTensorProto } from "../../tensorflow/core/protobuf/named_tensor_pb.ts";

@@ -5,7 +5,7 @@
 /* eslint-disable */
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { fileDesc, messageDesc } from "../../../base/descriptors.ts";
 import { file_tensorflow_core_protobuf_error_codes } from "../../tensorflow/core/protobuf/error_codes_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 import type { Code } from "../../xla/tsl/protobuf/error_codes_pb.ts";

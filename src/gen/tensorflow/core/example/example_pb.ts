@@ -5,7 +5,7 @@
 /* eslint-disable */
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { fileDesc, messageDesc } from "../../../../base/descriptors.ts";
 import type { FeatureLists, Features } from "./feature_pb.ts";
 import { file_tensorflow_core_example_feature } from "./feature_pb.ts";
 import type { Message } from "@bufbuild/protobuf";

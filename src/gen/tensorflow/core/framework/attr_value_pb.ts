@@ -5,7 +5,7 @@
 /* eslint-disable */
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { fileDesc, messageDesc } from "../../../../base/descriptors.ts";
 import type { TensorProto } from "./tensor_pb.ts";
 import { file_tensorflow_core_framework_tensor } from "./tensor_pb.ts";
 import type { TensorShapeProto } from "./tensor_shape_pb.ts";

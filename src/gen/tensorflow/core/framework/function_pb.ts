@@ -5,7 +5,7 @@
 /* eslint-disable */
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { fileDesc, messageDesc } from "../../../../base/descriptors.ts";
 import type { AttrValue } from "./attr_value_pb.ts";
 import { file_tensorflow_core_framework_attr_value } from "./attr_value_pb.ts";
 import type { NodeDef } from "./node_def_pb.ts";

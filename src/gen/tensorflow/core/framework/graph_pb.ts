@@ -5,7 +5,7 @@
 /* eslint-disable */
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { fileDesc, messageDesc } from "../../../../base/descriptors.ts";
 import type { FunctionDefLibrary } from "./function_pb.ts";
 import { file_tensorflow_core_framework_function } from "./function_pb.ts";
 import type { GraphDebugInfo } from "./graph_debug_info_pb.ts";

@@ -5,7 +5,7 @@
 /* eslint-disable */
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { fileDesc, messageDesc } from "../../../../base/descriptors.ts";
 import type { AllocationDescription } from "./allocation_description_pb.ts";
 import { file_tensorflow_core_framework_allocation_description } from "./allocation_description_pb.ts";
 import type { TensorDescription } from "./tensor_description_pb.ts";

@@ -5,7 +5,7 @@
 /* eslint-disable */
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc } from "../../../../base/descriptors.ts";
 import type { CoordinationServiceConfig } from "../../../xla/tsl/protobuf/coordination_config_pb.ts";
 import { file_xla_tsl_protobuf_coordination_config } from "../../../xla/tsl/protobuf/coordination_config_pb.ts";
 import type { CostGraphDef } from "../framework/cost_graph_pb.ts";

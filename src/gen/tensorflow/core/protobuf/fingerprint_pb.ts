@@ -5,7 +5,7 @@
 /* eslint-disable */
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { fileDesc, messageDesc } from "../../../../base/descriptors.ts";
 import type { VersionDef } from "../framework/versions_pb.ts";
 import { file_tensorflow_core_framework_versions } from "../framework/versions_pb.ts";
 import type { Message } from "@bufbuild/protobuf";

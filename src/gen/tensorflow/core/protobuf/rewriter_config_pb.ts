@@ -5,7 +5,7 @@
 /* eslint-disable */
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc } from "../../../../base/descriptors.ts";
 import type { AttrValue } from "../framework/attr_value_pb.ts";
 import { file_tensorflow_core_framework_attr_value } from "../framework/attr_value_pb.ts";
 import type { VerifierConfig } from "./verifier_config_pb.ts";

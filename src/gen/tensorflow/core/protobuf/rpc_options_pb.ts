@@ -5,7 +5,7 @@
 /* eslint-disable */
 
 import type { GenFile } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc } from "@bufbuild/protobuf/codegenv2";
+import { fileDesc } from "../../../../base/descriptors.ts";
 import { file_xla_tsl_protobuf_rpc_options } from "../../../xla/tsl/protobuf/rpc_options_pb.ts";
 
 /**

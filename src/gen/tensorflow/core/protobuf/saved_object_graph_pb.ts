@@ -5,9 +5,9 @@
 /* eslint-disable */
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Any } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_any } from "@bufbuild/protobuf/wkt";
+import { enumDesc, fileDesc, messageDesc } from "../../../../base/descriptors.ts";
+import type { Any } from "../../../google/protobuf/any_pb.ts";
+import { file_google_protobuf_any } from "../../../google/protobuf/any_pb.ts";
 import type { TensorShapeProto } from "../framework/tensor_shape_pb.ts";
 import { file_tensorflow_core_framework_tensor_shape } from "../framework/tensor_shape_pb.ts";
 import type { DataType } from "../framework/types_pb.ts";

@@ -5,7 +5,7 @@
 /* eslint-disable */
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc } from "../../../../base/descriptors.ts";
 import type { TensorShapeProto } from "../framework/tensor_shape_pb.ts";
 import { file_tensorflow_core_framework_tensor_shape } from "../framework/tensor_shape_pb.ts";
 import type { TensorSliceProto } from "../framework/tensor_slice_pb.ts";

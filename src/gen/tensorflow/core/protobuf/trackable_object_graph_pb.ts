@@ -5,8 +5,8 @@
 /* eslint-disable */
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
+import { fileDesc, messageDesc } from "../../../../base/descriptors.ts";
+import { file_google_protobuf_wrappers } from "../../../google/protobuf/wrappers_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**

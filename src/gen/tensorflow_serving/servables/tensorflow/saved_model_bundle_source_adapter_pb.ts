@@ -5,7 +5,7 @@
 /* eslint-disable */
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import { fileDesc, messageDesc } from "../../../../base/descriptors.ts";
 import type { SessionBundleConfig } from "./session_bundle_config_pb.ts";
 import { file_tensorflow_serving_servables_tensorflow_session_bundle_config } from "./session_bundle_config_pb.ts";
 import type { Message } from "@bufbuild/protobuf";

@@ -5,8 +5,8 @@
 /* eslint-disable */
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import { file_google_protobuf_wrappers } from "@bufbuild/protobuf/wkt";
+import { fileDesc, messageDesc } from "../../../../base/descriptors.ts";
+import { file_google_protobuf_wrappers } from "../../../google/protobuf/wrappers_pb.ts";
 import type { BatchingOptions, ConfigProto } from "../../../tensorflow/core/protobuf/config_pb.ts";
 import { file_tensorflow_core_protobuf_config } from "../../../tensorflow/core/protobuf/config_pb.ts";
 import type { NamedTensorProto } from "../../../tensorflow/core/protobuf/named_tensor_pb.ts";

@@ -5,9 +5,9 @@
 /* eslint-disable */
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Any } from "@bufbuild/protobuf/wkt";
-import { file_google_protobuf_any } from "@bufbuild/protobuf/wkt";
+import { fileDesc, messageDesc } from "../../../../base/descriptors.ts";
+import type { Any } from "../../../google/protobuf/any_pb.ts";
+import { file_google_protobuf_any } from "../../../google/protobuf/any_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
 /**

@@ -5,7 +5,7 @@
 /* eslint-disable */
 
 import type { GenEnum, GenFile } from "@bufbuild/protobuf/codegenv2";
-import { enumDesc, fileDesc } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc } from "../../../../base/descriptors.ts";
 
 /**
  * Describes the file xla/tsl/protobuf/error_codes.proto.
