@@ -183,8 +183,10 @@ class PlanBuilder {
       const fed = this.#fed.get(node)?.get(index);
       if (fed !== undefined) return fed;
       const isBoundary = node.op === "_Alias";
-      if (!isBoundary && !(this.#collapses && aliasOps.has(node.op)))
+      if (!isBoundary && !(this.#collapses && aliasOps.has(node.op))) {
+        checkOutput(at);
         return { node: this.#node(node), index };
+      }
       const source = node.inputs[node.inputs.length > 1 ? index : 0];
       if (source === undefined) throw invalidArgument(`Node '${node.name}' has no input`);
       if (!isBoundary && isRef(source)) return { node: this.#derefOf(node, source), index: 0 };
@@ -611,6 +613,15 @@ function explain(thrown: unknown, node: PlanNode): unknown {
     `Op '${node.op}' is not supported here: ${thrown.message} (node '${node.name}')`,
     thrown.cause,
   );
+}
+
+/** その番号の出力があるか。関数の戻り値や別名の先は、たどり終えて初めて分かる。 */
+function checkOutput({ node: { name, op, definition, attrs }, index }: Endpoint): void {
+  if (definition === undefined) return;
+  const count = wireTypesOf(definition.outputs, attrs).length;
+  if (index >= count) {
+    throw invalidArgument(`Output ${index} of node '${name}' (op '${op}') does not exist: it has ${count}`);
+  }
 }
 
 /** 入力の数と型が宣言に合うか。 @see tensorflow/core/graph/validate.cc */

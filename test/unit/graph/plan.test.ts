@@ -175,6 +175,12 @@ describe("plans", () => {
       "a:0",
       "reads output 3 of 'x'",
     ],
+    [
+      "an output that is not there behind an identity",
+      [placeholder("x"), node("n", "Neg", ["x"], { T }), node("a", "Identity", ["n:1"], { T })],
+      "a:0",
+      "Output 1 of node 'n' (op 'Neg') does not exist: it has 1",
+    ],
     ["a missing attribute", [placeholder("x"), node("a", "Neg", ["x"])], "a:0", "missing attr 'T'"],
     [
       "an attribute of another kind",
