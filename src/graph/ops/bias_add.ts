@@ -1,4 +1,5 @@
 import { invalidArgument } from "../../base/status.ts";
+import { lanesOf } from "../../tensor/dtype.ts";
 import { type Shape, sizeOf, type Tensor } from "../../tensor/tensor.ts";
 import { bigsOf, isBig, numbersOf } from "./elementwise.ts";
 import { formatShape, makeTensor, newData, roundTo } from "./kernel_util.ts";
@@ -25,9 +26,14 @@ function biasAdd(node: OpNode): HostKernel {
     checkBias(x!.shape, bias!.shape, first);
     const { dtype, shape } = x!;
     const data = newData(dtype, shape);
-    const channels = bias!.shape[0]!;
-    const inner = first ? sizeOf(shape.slice(2)) : 1;
-    const channel = (i: number): number => (inner === 1 ? i : Math.floor(i / inner)) % channels;
+    // 複素数では 1 要素が 2 つの数で、偏りも同じ並び。チャンネルが末尾でないときだけ別に数える。
+    const lanes = lanesOf(dtype);
+    const inner = first ? sizeOf(shape.slice(2)) * lanes : 1;
+    const channels = bias!.shape[0]! * (first ? 1 : lanes);
+    const channel = (i: number): number => {
+      if (inner === 1) return i % channels;
+      return (Math.floor(i / inner) % channels) * lanes + (i % lanes);
+    };
     if (isBig(dtype)) {
       const [from, add, out] = [bigsOf(x!), bigsOf(bias!), data as BigInt64Array];
       for (let i = 0; i < from.length; i++) out[i] = from[i]! + add[channel(i)]!;

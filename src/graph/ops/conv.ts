@@ -4,6 +4,7 @@ import { type Activation, activateInPlace } from "./dense_kernel.ts";
 import { numbersOf } from "./elementwise.ts";
 import { formatShape, makeTensor, newData, roundTo, toNumbers } from "./kernel_util.ts";
 import { requireChannelsLast } from "./layout.ts";
+import { lowest } from "./limits.ts";
 import { onWasm } from "./matmul.ts";
 import type { HostKernel, OpNode, OpRow } from "./registry.ts";
 import { withShape } from "./strided_copy.ts";
@@ -402,13 +403,15 @@ const dilation2D: OpRow = {
       const outShape = outputShape(shape, 2);
       const data = newData(x!.dtype, outShape);
       const out = data as Float64Array;
-      out.fill(Number.NEGATIVE_INFINITY);
-      const image = numbersOf(x!);
-      const weights = numbersOf(filter!);
+      out.fill(lowest(x!.dtype) as number);
+      const image = x!.data as Float64Array;
+      const weights = filter!.data as Float64Array;
+      // 和は要素の型で折り返してから比べる。
+      const sum = newData(x!.dtype, [1]) as Float64Array;
       eachTap(shape, (inAt, filterAt, outAt) => {
         for (let c = 0; c < depth; c++) {
-          const value = image[inAt * depth + c]! + weights[filterAt * depth + c]!;
-          if (value > out[outAt * depth + c]!) out[outAt * depth + c] = value;
+          sum[0] = image[inAt * depth + c]! + weights[filterAt * depth + c]!;
+          if (sum[0]! > out[outAt * depth + c]!) out[outAt * depth + c] = sum[0]!;
         }
       });
       roundTo(x!.dtype, data);

@@ -1,6 +1,8 @@
 import { invalidArgument } from "../../base/status.ts";
+import { lanesOf } from "../../tensor/dtype.ts";
 import { type Shape, sizeOf, type Tensor } from "../../tensor/tensor.ts";
 import type { Device, DeviceTensor } from "../value.ts";
+import { isBig } from "./elementwise.ts";
 import { formatShape, makeTensor, newData, stridesOf } from "./kernel_util.ts";
 import { matMul, matMulOnDevice } from "./matmul.ts";
 import type { OpNode, OpRow } from "./registry.ts";
@@ -102,7 +104,8 @@ function simplify(x: Tensor, names: readonly string[], keep: ReadonlySet<string>
   const shape = kept.map((name) => out.shape[unique.indexOf(name)]!);
   // 足し込みは、1 の列との積。
   const ones = newData(x.dtype, [count, 1]);
-  (ones as unknown[]).fill(x.dtype === "int64" || x.dtype === "uint64" ? 1n : 1);
+  const lanes = lanesOf(x.dtype);
+  for (let i = 0; i < ones.length; i += lanes) ones[i] = isBig(x.dtype) ? 1n : 1;
   const summed = matMul(withShape(ordered, [sizeOf(shape), count]), makeTensor(x.dtype, [count, 1], ones));
   return [withShape(summed, shape), kept];
 }

@@ -21,6 +21,10 @@ export const isComplex = (dtype: DType): boolean => dtype === "complex64" || dty
 export const isFloating = (dtype: DType): boolean =>
   dtype === "float" || dtype === "double" || dtype === "half" || dtype === "bfloat16";
 
+/** number に載る整数(bool は除く)。 */
+export const isSmallInt = (dtype: DType): boolean =>
+  !isFloating(dtype) && !isBig(dtype) && !isComplex(dtype) && dtype !== "bool" && dtype !== "string";
+
 export const bigMin = (a: bigint, b: bigint): bigint => (a < b ? a : b);
 export const bigMax = (a: bigint, b: bigint): bigint => (a > b ? a : b);
 

@@ -1,6 +1,7 @@
 import { invalidArgument } from "../../base/status.ts";
 import { lanesOf } from "../../tensor/dtype.ts";
 import { type Shape, sizeOf, type Tensor } from "../../tensor/tensor.ts";
+import { joinBytes, NO_BYTES } from "./bytes.ts";
 import { bigMax, bigMin, isBig } from "./elementwise.ts";
 import { formatShape, makeTensor, newData, toNumber, toNumbers } from "./kernel_util.ts";
 import type { HostKernel, OpRow } from "./registry.ts";
@@ -142,6 +143,17 @@ const numberRules: Record<Exclude<Combine, "update">, (a: number, b: number) => 
   max: Math.max,
 };
 
+/** 真偽の足し算は「または」、掛け算は「かつ」。 */
+const boolRules: Record<Exclude<Combine, "update">, (a: number, b: number) => number> = {
+  add: Math.max,
+  sub: (a, b) => a ^ b,
+  mul: Math.min,
+  min: Math.min,
+  max: Math.max,
+};
+
+const concatenate = (a: Uint8Array, b: Uint8Array): Uint8Array => joinBytes([a, b], NO_BYTES);
+
 const bigRules: Record<Exclude<Combine, "update">, (a: bigint, b: bigint) => bigint> = {
   add: (a, b) => a + b,
   sub: (a, b) => a - b,
@@ -173,7 +185,11 @@ export function scatter(
   const { offsets } = flatOffsets(indices, shape.slice(0, depth), `shape ${formatShape(shape)}`);
   const inner = sizeOf(shape.slice(depth)) * lanesOf(target.dtype);
   const data = fresh ? target.data : (target.data as Float64Array).slice();
-  if (how === "update") {
+  if (how !== "update" && target.dtype === "string") {
+    combine(data as unknown as Uint8Array[], updates.data as Uint8Array[], offsets, inner, concatenate);
+  } else if (how !== "update" && target.dtype === "bool") {
+    combine(data as unknown as number[], updates.data as unknown as number[], offsets, inner, boolRules[how]);
+  } else if (how === "update") {
     for (const [i, offset] of offsets.entries()) {
       copyBlock(updates.data, i * inner, data as Tensor["data"], offset * inner, inner);
     }
@@ -209,8 +225,8 @@ const scatterNd: HostKernel = ([indices, updates, shapeTensor]) => {
   const shape = toNumbers(shapeTensor!);
   const { dtype } = updates!;
   const target = makeTensor(dtype, shape, newData(dtype, shape));
-  // 同じ場所が 2 度現れれば足す。文字列は足せないので、最後のものが残る。
-  return scatter(target, indices!, updates!, dtype === "string" ? "update" : "add", true);
+  // 同じ場所が 2 度現れれば足す。文字列なら継ぎ、真偽なら「または」。
+  return scatter(target, indices!, updates!, "add", true);
 };
 
 const tensorScatter: Record<string, Combine> = {

@@ -1,6 +1,7 @@
 import { invalidArgument, unimplemented } from "../../base/status.ts";
+import { lanesOf } from "../../tensor/dtype.ts";
 import type { Shape } from "../../tensor/tensor.ts";
-import { numbersOf } from "./elementwise.ts";
+import { isBig, numbersOf } from "./elementwise.ts";
 import { formatShape, makeTensor, newData, roundTo, toNumber, toNumbers } from "./kernel_util.ts";
 import type { HostKernel, OpNode, OpRow } from "./registry.ts";
 import { readPadding, windowAxis } from "./window.ts";
@@ -41,7 +42,7 @@ function cropAndResize(node: OpNode): HostKernel {
     const count = boxes!.shape[0] ?? 0;
     const shape = [count, cropHeight, cropWidth, depth];
     const out = newData("float", shape);
-    const from = numbersOf(image!);
+    const from = isBig(image!.dtype) ? toNumbers(image!) : numbersOf(image!);
     const corners = toNumbers(boxes!);
     const owners = toNumbers(boxIndex!);
     if (owners.length !== count) throw invalidArgument("box_index has incompatible shape");
@@ -195,10 +196,11 @@ function extractPatches(node: OpNode): HostKernel {
   if (typeof padding !== "string")
     throw unimplemented("ExtractImagePatches supports only SAME and VALID padding");
   return ([images]) => {
-    const [batch, height, width, depth] = imageDims(images!.shape);
+    const [batch, height, width, channels] = imageDims(images!.shape);
+    const depth = channels * lanesOf(images!.dtype);
     const rows = windowAxis(height, sizes[0], strides[0], rates[0], padding);
     const columns = windowAxis(width, sizes[1], strides[1], rates[1], padding);
-    const shape = [batch, rows.output, columns.output, sizes[0] * sizes[1] * depth];
+    const shape = [batch, rows.output, columns.output, sizes[0] * sizes[1] * channels];
     const data = newData(images!.dtype, shape);
     const out = data as Float64Array;
     const from = images!.data as Float64Array;

@@ -1,6 +1,5 @@
 import { invalidArgument, unimplemented } from "../../base/status.ts";
 import { type Shape, sizeOf, type Tensor } from "../../tensor/tensor.ts";
-import { isComplex } from "./elementwise.ts";
 import {
   checkSize,
   formatShape,
@@ -12,7 +11,15 @@ import {
   toNumbers,
 } from "./kernel_util.ts";
 import type { DeviceRow, HostKernel, OpNode, OpRow } from "./registry.ts";
-import { copyStrided, fillData, gatherLattice, slice, transpose, withShape } from "./strided_copy.ts";
+import {
+  conjugate,
+  copyStrided,
+  fillData,
+  gatherLattice,
+  slice,
+  transpose,
+  withShape,
+} from "./strided_copy.ts";
 
 /** デバイスにあるものを動かすだけなら、仕事量に関わらずデバイスのまま。ホストにあればホストで済ませる。 */
 const moveOnly = () => 0;
@@ -53,13 +60,6 @@ const transposeDevice: DeviceRow = {
     return device.call("Transpose", { x: inputs.device(0) }, { perm });
   },
 };
-
-function conjugate(x: Tensor): Tensor {
-  if (!isComplex(x.dtype)) return x;
-  const data = (x.data as Float64Array).slice();
-  for (let i = 1; i < data.length; i += 2) data[i] = -data[i]!;
-  return makeTensor(x.dtype, x.shape, data as Tensor["data"]);
-}
 
 /** `multiples` 回ずつ並べる。 */
 function tile(x: Tensor, multiples: readonly number[]): Tensor {
@@ -108,10 +108,10 @@ function readPaddings(x: Shape, paddings: Tensor): Paddings {
 }
 
 /** 定数で囲む。 */
-export function pad(x: Tensor, paddings: Paddings, value: unknown): Tensor {
+function pad(x: Tensor, paddings: Paddings, value: Tensor | undefined): Tensor {
   const shape = x.shape.map((dim, i) => dim + paddings[i]![0] + paddings[i]![1]);
   const data = newData(x.dtype, shape);
-  if (value !== 0 && value !== 0n && value !== undefined) fillData(data, value);
+  if (value !== undefined) fillData(data, value);
   const strides = stridesOf(shape);
   const at = paddings.reduce((sum, [before], i) => sum + before * strides[i]!, 0);
   copyStrided(x.dtype, x.shape, { data: x.data, at: 0, strides: stridesOf(x.shape) }, { data, at, strides });
@@ -392,7 +392,7 @@ const padRow = (op: string, valueIndex?: number): OpRow => ({
     pad(
       inputs[0]!,
       readPaddings(inputs[0]!.shape, inputs[1]!),
-      valueIndex === undefined ? undefined : inputs[valueIndex]!.data[0],
+      valueIndex === undefined ? undefined : inputs[valueIndex]!,
     ),
   device: {
     hostInputs: "rest",

@@ -44,13 +44,14 @@ function eachMatrix(
   return makeTensor(x.dtype, [...batch, ...shape], data);
 }
 
-/** 下三角の L(LLᵀ = A)。 @throws INVALID_ARGUMENT 正定値でない。 */
+/** 下三角の L(LLᵀ = A)。正定値でなければ、下三角を NaN で埋める。 */
 function cholesky(a: Float64Array, out: Float64Array, n: number): void {
   for (let j = 0; j < n; j++) {
     let diagonal = a[j * n + j]!;
     for (let k = 0; k < j; k++) diagonal -= out[j * n + k]! ** 2;
     if (!(diagonal > 0)) {
-      throw invalidArgument("Cholesky decomposition was not successful. The input might not be valid.");
+      for (let i = 0; i < n; i++) out.fill(Number.NaN, i * n, i * n + i + 1);
+      return;
     }
     const root = Math.sqrt(diagonal);
     out[j * n + j] = root;

@@ -1,6 +1,8 @@
 import { invalidArgument } from "../../base/status.ts";
 import type { DType } from "../../tensor/dtype.ts";
-import type { Tensor } from "../../tensor/tensor.ts";
+import type { Shape, Tensor } from "../../tensor/tensor.ts";
+import type { Device, DeviceTensor } from "../value.ts";
+import * as complex from "./complex_math.ts";
 import {
   bigMax,
   bigMin,
@@ -8,6 +10,7 @@ import {
   isBig,
   isComplex,
   isFloating,
+  isSmallInt,
   rounderOf,
   unsupported,
   zipBigs,
@@ -15,7 +18,7 @@ import {
   zipNumbers,
   zipStrings,
 } from "./elementwise.ts";
-import { broadcastShapes, formatShape, makeTensor, newData, toNumber } from "./kernel_util.ts";
+import { broadcastShapes, formatShape, makeTensor, newData } from "./kernel_util.ts";
 import type { DeviceRow, HostKernel, OpRow } from "./registry.ts";
 import { igamma, igammac, nextAfter } from "./special_functions.ts";
 
@@ -30,7 +33,7 @@ interface BinaryRules {
   /** 32 bit 以下の整数。 */
   readonly int?: (a: number, b: number) => number;
   readonly big?: (a: bigint, b: bigint) => bigint;
-  readonly complex?: (ar: number, ai: number, br: number, bi: number) => readonly [number, number];
+  readonly complex?: (ar: number, ai: number, br: number, bi: number) => complex.Complex;
   readonly string?: (a: Uint8Array, b: Uint8Array) => Uint8Array;
   readonly bool?: (a: number, b: number) => number;
 }
@@ -99,11 +102,6 @@ const add: BinaryRules = {
   string: concatBytes,
 };
 
-const divComplex = (ar: number, ai: number, br: number, bi: number): [number, number] => {
-  const norm = br * br + bi * bi;
-  return [(ar * br + ai * bi) / norm, (ai * br - ar * bi) / norm];
-};
-
 const truncateMod: BinaryRules = {
   real: () => (a, b) => a % b,
   int: nonZero((a, b) => a % b),
@@ -116,7 +114,18 @@ const truncateDiv: BinaryRules = {
   big: nonZero((a, b) => a / b),
 };
 
-const realDiv: BinaryRules = { real: () => (a, b) => a / b, complex: divComplex };
+const realDiv: BinaryRules = { real: () => (a, b) => a / b, complex: complex.divide };
+
+/** 片方が 0 なら、もう片方が何であっても 0。 */
+const zeroWhen =
+  (
+    isZero: (ar: number, ai: number, br: number, bi: number) => boolean,
+    rule: NonNullable<BinaryRules["complex"]>,
+  ): NonNullable<BinaryRules["complex"]> =>
+  (ar, ai, br, bi) =>
+    isZero(ar, ai, br, bi) ? [0, 0] : rule(ar, ai, br, bi);
+const leftZero = (ar: number, ai: number) => ar === 0 && ai === 0;
+const rightZero = (_ar: number, _ai: number, br: number, bi: number) => br === 0 && bi === 0;
 
 const shift = (bits: number, limit: number): number => Math.max(0, Math.min(bits, limit - 1));
 
@@ -134,15 +143,18 @@ const arithmetic: Record<string, BinaryRules> = {
     real: () => (a, b) => a * b,
     int: Math.imul,
     big: (a, b) => a * b,
-    complex: (ar, ai, br, bi) => [ar * br - ai * bi, ar * bi + ai * br],
+    complex: complex.multiply,
   },
-  Div: { ...truncateDiv, real: () => (a, b) => a / b, complex: divComplex },
+  Div: { ...truncateDiv, real: () => (a, b) => a / b, complex: complex.divide },
   RealDiv: realDiv,
   DivNoNan: {
     real: () => (a, b) => (b === 0 ? 0 : a / b),
-    complex: (ar, ai, br, bi) => (br === 0 && bi === 0 ? [0, 0] : divComplex(ar, ai, br, bi)),
+    complex: zeroWhen(rightZero, complex.divide),
   },
-  MulNoNan: { real: () => (a, b) => (b === 0 ? 0 : a * b) },
+  MulNoNan: {
+    real: () => (a, b) => (b === 0 ? 0 : a * b),
+    complex: zeroWhen(rightZero, complex.multiply),
+  },
   TruncateDiv: truncateDiv,
   FloorDiv: {
     real: (round) => (a, b) => Math.floor(round(a / b)),
@@ -159,6 +171,7 @@ const arithmetic: Record<string, BinaryRules> = {
     real: () => (a, b) => (a === 1 || (a === -1 && Math.abs(b) === Infinity) ? 1 : a ** b),
     int: powInt,
     big: powBig,
+    complex: complex.pow,
   },
   SquaredDifference: {
     real: (round) => (a, b) => {
@@ -167,11 +180,19 @@ const arithmetic: Record<string, BinaryRules> = {
     },
     int: (a, b) => Math.imul(a - b, a - b),
     big: (a, b) => (a - b) * (a - b),
+    // TF は (a − b)·conj(a − b)。
+    complex: (ar, ai, br, bi) => [(ar - br) ** 2 + (ai - bi) ** 2, 0],
   },
   Atan2: { real: () => Math.atan2 },
-  Xdivy: { real: () => (a, b) => (a === 0 ? 0 : a / b) },
-  Xlogy: { real: () => (a, b) => (a === 0 ? 0 : a * Math.log(b)) },
-  Xlog1py: { real: () => (a, b) => (a === 0 ? 0 : a * Math.log1p(b)) },
+  Xdivy: { real: () => (a, b) => (a === 0 ? 0 : a / b), complex: zeroWhen(leftZero, complex.divide) },
+  Xlogy: {
+    real: () => (a, b) => (a === 0 ? 0 : a * Math.log(b)),
+    complex: zeroWhen(leftZero, (ar, ai, br, bi) => complex.multiply(ar, ai, ...complex.log(br, bi))),
+  },
+  Xlog1py: {
+    real: () => (a, b) => (a === 0 ? 0 : a * Math.log1p(b)),
+    complex: zeroWhen(leftZero, (ar, ai, br, bi) => complex.multiply(ar, ai, ...complex.log1p(br, bi))),
+  },
   NextAfter: { real: (_, dtype) => (a, b) => nextAfter(a, b, dtype === "double") },
   Igamma: { real: () => igamma },
   Igammac: { real: () => igammac },
@@ -199,7 +220,7 @@ function applyArithmetic(rules: BinaryRules, a: Tensor, b: Tensor): Tensor {
   if (dtype === "string" && rules.string !== undefined) return zipStrings(a, b, dtype, rules.string);
   if (dtype === "bool") {
     if (rules.bool !== undefined) return zipNumbers(a, b, dtype, rules.bool);
-  } else if (rules.int !== undefined && !isFloating(dtype) && !isBig(dtype) && dtype !== "string") {
+  } else if (rules.int !== undefined && isSmallInt(dtype)) {
     return zipNumbers(a, b, dtype, rules.int);
   }
   throw unsupported(dtype);
@@ -258,6 +279,43 @@ function deviceBinary(kernel: string, cost = 1): DeviceRow {
   };
 }
 
+/**
+ * 大きいほう、小さいほうをデバイスで。tfjs は 1 つ目の NaN だけを通すので、定数を 2 つ目に置き、どちらも定数で
+ * なければ 2 つ目の NaN を後から選ぶ。
+ */
+function deviceExtreme(kernel: "Maximum" | "Minimum"): DeviceRow {
+  const plain = deviceBinary(kernel);
+  return {
+    ...plain,
+    build: (node) => {
+      const run = plain.build(node);
+      if (run === undefined || hasNoNan(node.constant(1))) return run;
+      const swap = hasNoNan(node.constant(0));
+      return (inputs, device) => {
+        const extreme = run(inputs, device) as DeviceTensor;
+        const { shape } = extreme;
+        const b = inputs.device(1);
+        if (swap) return device.call(kernel, { a: b, b: inputs.device(0) });
+        const isNan = device.call("NotEqual", { a: b, b });
+        const [condition, e] = [isNan, b].map((x) =>
+          formatShape(x.shape) === formatShape(shape) ? x : spread(device, x, shape),
+        );
+        return device.call("Select", { condition: condition!, t: e!, e: extreme });
+      };
+    },
+  };
+}
+
+function hasNoNan(constant: Tensor | undefined): boolean {
+  return constant !== undefined && !(constant.data as Float32Array).some(Number.isNaN);
+}
+
+function spread(device: Device, x: DeviceTensor, shape: Shape): DeviceTensor {
+  const padded = [...new Array<number>(shape.length - x.shape.length).fill(1), ...x.shape];
+  const reps = shape.map((dim, i) => (padded[i] === dim ? 1 : dim));
+  return device.call("Tile", { x: device.reshape(x, padded) }, { reps });
+}
+
 function elements(shape: readonly number[]): number {
   let size = 1;
   for (const dim of shape) size *= dim;
@@ -271,8 +329,8 @@ const deviceKernels: Record<string, DeviceRow> = {
   Mul: deviceBinary("Multiply"),
   Div: deviceBinary("RealDiv"),
   RealDiv: deviceBinary("RealDiv"),
-  Maximum: deviceBinary("Maximum"),
-  Minimum: deviceBinary("Minimum"),
+  Maximum: deviceExtreme("Maximum"),
+  Minimum: deviceExtreme("Minimum"),
   Pow: deviceBinary("Pow", 8),
   SquaredDifference: deviceBinary("SquaredDifference"),
   Atan2: deviceBinary("Atan2", 8),
@@ -425,17 +483,9 @@ const clip: OpRow = {
     build: (node) => {
       if (node.inputTypes[0] !== "float") return undefined;
       return (inputs, device) => {
-        const low = inputs.host(1);
-        const high = inputs.host(2);
-        if (elements(low.shape) !== 1 || elements(high.shape) !== 1) {
-          const above = device.call("Maximum", { a: inputs.device(0), b: device.upload(low) });
-          return device.call("Minimum", { a: above, b: device.upload(high) });
-        }
-        return device.call(
-          "ClipByValue",
-          { x: inputs.device(0) },
-          { clipValueMin: toNumber(low), clipValueMax: toNumber(high) },
-        );
+        // tfjs の ClipByValue は NaN を下限にする。こちらは 1 つ目の NaN を通す。
+        const above = device.call("Maximum", { a: inputs.device(0), b: device.upload(inputs.host(1)) });
+        return device.call("Minimum", { a: above, b: device.upload(inputs.host(2)) });
       };
     },
   },

@@ -1,7 +1,17 @@
 import { invalidArgument } from "../../base/status.ts";
 import type { DType } from "../../tensor/dtype.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
-import { isBig, isComplex, isFloating, mapBigs, mapNumbers, numbersOf, unsupported } from "./elementwise.ts";
+import * as complex from "./complex_math.ts";
+import {
+  isBig,
+  isComplex,
+  isFloating,
+  isSmallInt,
+  mapBigs,
+  mapNumbers,
+  numbersOf,
+  unsupported,
+} from "./elementwise.ts";
 import { makeTensor, newData } from "./kernel_util.ts";
 import type { DeviceRow, HostKernel, OpNode, OpRow } from "./registry.ts";
 import { digamma, erf, erfc, erfinv, lgamma, ndtri, roundHalfEven } from "./special_functions.ts";
@@ -11,18 +21,12 @@ interface UnaryRules {
   readonly real?: (x: number) => number;
   readonly int?: (x: number) => number;
   readonly big?: (x: bigint) => bigint;
-  readonly complex?: (re: number, im: number) => readonly [number, number];
+  readonly complex?: (re: number, im: number) => complex.Complex;
 }
 
 const same = <T>(x: T): T => x;
 
-const reciprocal: UnaryRules = {
-  real: (x) => 1 / x,
-  complex: (re, im) => {
-    const norm = re * re + im * im;
-    return [re / norm, -im / norm];
-  },
-};
+const reciprocal: UnaryRules = { real: (x) => 1 / x, complex: complex.reciprocal };
 
 const rounding: UnaryRules = { real: roundHalfEven, int: same, big: same };
 
@@ -51,47 +55,35 @@ const unary: Record<string, UnaryRules> = {
     big: (x) => x * x,
     complex: (re, im) => [re * re - im * im, 2 * re * im],
   },
-  Exp: {
-    real: Math.exp,
-    complex: (re, im) => [Math.exp(re) * Math.cos(im), Math.exp(re) * Math.sin(im)],
-  },
-  Expm1: { real: Math.expm1 },
-  Log: { real: Math.log, complex: (re, im) => [Math.log(Math.hypot(re, im)), Math.atan2(im, re)] },
-  Log1p: { real: Math.log1p },
-  Sin: { real: Math.sin },
-  Cos: { real: Math.cos },
-  Tan: { real: Math.tan },
-  Asin: { real: Math.asin },
-  Acos: { real: Math.acos },
-  Atan: { real: Math.atan },
-  Sinh: { real: Math.sinh },
-  Cosh: { real: Math.cosh },
-  Tanh: { real: Math.tanh },
-  Asinh: { real: Math.asinh },
-  Acosh: { real: Math.acosh },
-  Atanh: { real: Math.atanh },
+  Exp: { real: Math.exp, complex: complex.exp },
+  Expm1: { real: Math.expm1, complex: complex.expm1 },
+  Log: { real: Math.log, complex: complex.log },
+  Log1p: { real: Math.log1p, complex: complex.log1p },
+  Sin: { real: Math.sin, complex: complex.sin },
+  Cos: { real: Math.cos, complex: complex.cos },
+  Tan: { real: Math.tan, complex: complex.tan },
+  Asin: { real: Math.asin, complex: complex.asin },
+  Acos: { real: Math.acos, complex: complex.acos },
+  Atan: { real: Math.atan, complex: complex.atan },
+  Sinh: { real: Math.sinh, complex: complex.sinh },
+  Cosh: { real: Math.cosh, complex: complex.cosh },
+  Tanh: { real: Math.tanh, complex: complex.tanh },
+  Asinh: { real: Math.asinh, complex: complex.asinh },
+  Acosh: { real: Math.acosh, complex: complex.acosh },
+  Atanh: { real: Math.atanh, complex: complex.atanh },
   Erf: { real: erf },
   Erfc: { real: erfc },
   Erfinv: { real: erfinv },
   Ndtri: { real: ndtri },
   Lgamma: { real: lgamma },
   Digamma: { real: digamma },
-  Sigmoid: { real: (x) => 1 / (1 + Math.exp(-x)) },
+  Sigmoid: { real: (x) => 1 / (1 + Math.exp(-x)), complex: complex.sigmoid },
   Floor: { real: Math.floor },
   Ceil: { real: Math.ceil },
   Rint: { real: roundHalfEven },
   Round: rounding,
-  Sqrt: {
-    real: Math.sqrt,
-    complex: (re, im) => {
-      const norm = Math.hypot(re, im);
-      const root = Math.sqrt((norm + Math.abs(re)) / 2);
-      if (root === 0) return [0, im];
-      const other = im / (2 * root);
-      return re >= 0 ? [root, other] : [Math.abs(other), im < 0 ? -root : root];
-    },
-  },
-  Rsqrt: { real: (x) => 1 / Math.sqrt(x) },
+  Sqrt: { real: Math.sqrt, complex: complex.sqrt },
+  Rsqrt: { real: (x) => 1 / Math.sqrt(x), complex: complex.rsqrt },
   Reciprocal: reciprocal,
   Inv: reciprocal,
   Softplus: { real: softplus },
@@ -119,9 +111,7 @@ function applyUnary(rules: UnaryRules, x: Tensor): Tensor {
       [out[i], out[i + 1]] = rules.complex(from[i]!, from[i + 1]!) as [number, number];
     return makeTensor(dtype, x.shape, out as Tensor["data"]);
   }
-  const integer =
-    !isFloating(dtype) && !isBig(dtype) && !isComplex(dtype) && dtype !== "bool" && dtype !== "string";
-  if (integer && rules.int !== undefined) return mapNumbers(x, dtype, rules.int);
+  if (isSmallInt(dtype) && rules.int !== undefined) return mapNumbers(x, dtype, rules.int);
   throw unsupported(dtype);
 }
 
@@ -155,7 +145,17 @@ const deviceKernels: Record<string, DeviceRow> = {
   Rsqrt: cheap("Rsqrt"),
   Reciprocal: cheap("Reciprocal"),
   Relu: cheap("Relu"),
-  Relu6: cheap("Relu6"),
+  // tfjs の Relu6 は NaN を 0 にする。Minimum は 1 つ目の NaN を通す。
+  Relu6: {
+    work: cheap("Relu6").work!,
+    build: (node) => {
+      if (node.inputTypes[0] !== "float") return undefined;
+      return (inputs, device) => {
+        const six = device.upload(makeTensor("float", [], Float32Array.of(6)));
+        return device.call("Minimum", { a: device.call("Relu", { x: inputs.device(0) }), b: six });
+      };
+    },
+  },
   Floor: cheap("Floor"),
   Ceil: cheap("Ceil"),
   Exp: costly("Exp"),

@@ -14,6 +14,7 @@ import {
   roundTo,
 } from "./kernel_util.ts";
 import type { DeviceKernel, DeviceKernelInputs, DeviceRow, HostKernel, OpNode, OpRow } from "./registry.ts";
+import { conjugate } from "./strided_copy.ts";
 
 /** tfjs-wasm の融合カーネルが知っている活性化。 */
 export const onWasm: ReadonlySet<Activation> = new Set([
@@ -107,6 +108,31 @@ function multiplyInt(
   }
 }
 
+/** 複素数の積。実部と虚部は交互に並ぶ。 */
+function multiplyComplex(
+  a: Float64Array,
+  b: Float64Array,
+  out: Float64Array,
+  { rows, inner, columns, aRow, aInner, bInner, bColumn }: Product,
+  aAt: number,
+  bAt: number,
+  outAt: number,
+): void {
+  for (let i = 0; i < rows; i++) {
+    for (let j = 0; j < columns; j++) {
+      let [re, im] = [0, 0];
+      for (let p = 0; p < inner; p++) {
+        const x = (aAt + i * aRow + p * aInner) * 2;
+        const y = (bAt + p * bInner + j * bColumn) * 2;
+        re += a[x]! * b[y]! - a[x + 1]! * b[y + 1]!;
+        im += a[x]! * b[y + 1]! + a[x + 1]! * b[y]!;
+      }
+      out[(outAt + i * columns + j) * 2] = re;
+      out[(outAt + i * columns + j) * 2 + 1] = im;
+    }
+  }
+}
+
 function productOf(a: Shape, b: Shape, transposeA: boolean, transposeB: boolean): Product {
   const [aFirst, aLast] = [a.at(-2)!, a.at(-1)!];
   const [bFirst, bLast] = [b.at(-2)!, b.at(-1)!];
@@ -164,7 +190,8 @@ type Core = (
 ) => void;
 
 function coreOf(dtype: DType): Core {
-  if (dtype === "string" || dtype === "bool" || isComplex(dtype)) throw unsupported(dtype);
+  if (dtype === "string" || dtype === "bool") throw unsupported(dtype);
+  if (isComplex(dtype)) return multiplyComplex as Core;
   if (isBig(dtype)) return multiplyBig as Core;
   if (isFloating(dtype)) return multiply as Core;
   return multiplyInt as Core;
@@ -401,7 +428,7 @@ const batchRow = (op: string): OpRow => {
     op,
     host: (node) => {
       const [adjX, adjY] = build(node);
-      return ([a, b]) => matMul(a!, b!, adjX, adjY);
+      return ([a, b]) => matMul(adjX ? conjugate(a!) : a!, adjY ? conjugate(b!) : b!, adjX, adjY);
     },
     device,
   };

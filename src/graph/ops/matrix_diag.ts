@@ -60,7 +60,7 @@ function bandWidth(low: number, high: number, rows: number, columns: number): nu
 }
 
 /** 行列から対角(の束)を取り出す。 */
-function diagPart(x: Tensor, low: number, high: number, padding: unknown, align: Align): Tensor {
+function diagPart(x: Tensor, low: number, high: number, padding: Tensor | undefined, align: Align): Tensor {
   if (x.shape.length < 2) {
     throw invalidArgument(`input must be at least 2-dim, received shape: ${formatShape(x.shape)}`);
   }
@@ -122,7 +122,7 @@ function matrixDiag(
   high: number,
   givenRows: number,
   givenColumns: number,
-  padding: unknown,
+  padding: Tensor | undefined,
   align: Align,
 ): Tensor {
   const count = high - low + 1;
@@ -227,7 +227,7 @@ const diagRow = (op: string): OpRow => ({
     const align = alignOf(op, node);
     return ([diagonal, k, rows, columns, padding]) => {
       const [low, high] = readBand(k!);
-      return matrixDiag(diagonal!, low, high, toNumber(rows!), toNumber(columns!), padding!.data[0], align);
+      return matrixDiag(diagonal!, low, high, toNumber(rows!), toNumber(columns!), padding!, align);
     };
   },
 });
@@ -238,7 +238,7 @@ const diagPartRow = (op: string): OpRow => ({
     const align = alignOf(op, node);
     return ([x, k, padding]) => {
       const [low, high] = readBand(k!);
-      return diagPart(x!, low, high, padding!.data[0], align);
+      return diagPart(x!, low, high, padding!, align);
     };
   },
 });

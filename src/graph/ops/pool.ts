@@ -4,6 +4,7 @@ import { type Shape, sizeOf, type Tensor } from "../../tensor/tensor.ts";
 import { isBig, isFloating, numbersOf } from "./elementwise.ts";
 import { formatShape, makeTensor, newData, roundTo, toNumbers } from "./kernel_util.ts";
 import { requireChannelsLast } from "./layout.ts";
+import { lowest } from "./limits.ts";
 import type { DeviceRow, HostKernel, OpNode, OpRow } from "./registry.ts";
 import { type Padding, paddingOf, readPadding, spatialAttr, type WindowAxis, windowAxis } from "./window.ts";
 
@@ -76,21 +77,48 @@ function pool(x: Tensor, attrs: PoolAttrs, kind: Kind): Tensor {
   const channels = x.shape.at(-1)!;
   const shape = [x.shape[0]!, ...axes.slice(3 - attrs.rank).map((axis) => axis.output), channels];
   const data = newData(x.dtype, shape);
-  const out = data as Float64Array;
-  const from = numbersOf(x);
-  eachWindow(x.shape[0]!, axes, (outAt, _, cells) => {
-    for (let c = 0; c < channels; c++) {
-      let value = kind === "avg" ? 0 : Number.NEGATIVE_INFINITY;
-      for (const cell of cells) {
-        const item = from[cell * channels + c]!;
-        value = kind === "avg" ? value + item : Math.max(value, item);
-      }
-      // 平均は、余白を数に入れない。
-      out[outAt * channels + c] = kind === "avg" ? value / cells.length : value;
-    }
-  });
+  if (kind === "avg") average(numbersOf(x), data as Float64Array, channels, x.shape[0]!, axes);
+  else largest(x.data as Float64Array, data as Float64Array, channels, x.shape[0]!, axes, lowest(x.dtype));
   roundTo(x.dtype, data);
   return makeTensor(x.dtype, shape, data);
+}
+
+function average(
+  from: ArrayLike<number>,
+  out: Float64Array,
+  channels: number,
+  batch: number,
+  axes: readonly WindowAxis[],
+): void {
+  eachWindow(batch, axes, (outAt, _, cells) => {
+    for (let c = 0; c < channels; c++) {
+      let sum = 0;
+      for (const cell of cells) sum += from[cell * channels + c]!;
+      // 余白は数に入れない。
+      out[outAt * channels + c] = sum / cells.length;
+    }
+  });
+}
+
+/** 64 bit 整数でも同じ比べ方で済む(要素の型は `from` と `start` で同じ)。TF と同じく NaN は選ばれない。 */
+function largest(
+  from: ArrayLike<number>,
+  out: Float64Array,
+  channels: number,
+  batch: number,
+  axes: readonly WindowAxis[],
+  start: number | bigint,
+): void {
+  eachWindow(batch, axes, (outAt, _, cells) => {
+    for (let c = 0; c < channels; c++) {
+      let value = start as number;
+      for (const cell of cells) {
+        const item = from[cell * channels + c]!;
+        if (item > value) value = item;
+      }
+      out[outAt * channels + c] = value;
+    }
+  });
 }
 
 /** 窓の最大と、その位置(画像 1 枚の中、または全体の中での平らな番号)。 */
@@ -109,7 +137,7 @@ function maxPoolWithArgmax(node: OpNode): HostKernel {
     const shape = [x!.shape[0]!, axes[1].output, axes[2].output, channels];
     const values = newData(x!.dtype, shape);
     const positions = newData(indexType, shape);
-    const from = numbersOf(x!);
+    const from = x!.data as ArrayLike<number>;
     const perImage = sizeOf(x!.shape.slice(1));
     eachWindow(x!.shape[0]!, axes, (outAt, batch, cells) => {
       for (let c = 0; c < channels; c++) {

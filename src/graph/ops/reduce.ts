@@ -1,6 +1,7 @@
 import { invalidArgument } from "../../base/status.ts";
 import type { DType } from "../../tensor/dtype.ts";
 import { type Shape, sizeOf, type Tensor } from "../../tensor/tensor.ts";
+import { type Complex, multiply } from "./complex_math.ts";
 import {
   bigMax,
   bigMin,
@@ -8,10 +9,12 @@ import {
   isBig,
   isComplex,
   isFloating,
+  isSmallInt,
   numbersOf,
   unsupported,
 } from "./elementwise.ts";
 import { formatShape, makeTensor, newData, roundTo, stridesOf, toNumber, toNumbers } from "./kernel_util.ts";
+import { highest, lowest } from "./limits.ts";
 import type { DeviceRow, HostKernel, OpNode, OpRow } from "./registry.ts";
 import { transpose } from "./strided_copy.ts";
 
@@ -58,30 +61,26 @@ interface Reducer {
     readonly init: (dtype: DType) => bigint;
     readonly step: (sum: bigint, x: bigint) => bigint;
   };
+  readonly complex?: {
+    readonly init: Complex;
+    readonly step: (sumRe: number, sumIm: number, re: number, im: number) => Complex;
+  };
   readonly finish?: (sum: number, count: number) => number;
   readonly finishBig?: (sum: bigint, count: bigint) => bigint;
 }
 
-const limits: Partial<Record<DType, readonly [number, number]>> = {
-  int8: [-128, 127],
-  uint8: [0, 255],
-  int16: [-32768, 32767],
-  uint16: [0, 65535],
-  int32: [-(2 ** 31), 2 ** 31 - 1],
-  uint32: [0, 2 ** 32 - 1],
-};
-
-const lowest = (dtype: DType) => (limits[dtype] ?? [0, 0])[0];
-const highest = (dtype: DType) => (limits[dtype] ?? [0, 0])[1];
-const lowestBig = (dtype: DType) => (dtype === "uint64" ? 0n : -(2n ** 63n));
-const highestBig = (dtype: DType) => (dtype === "uint64" ? 2n ** 64n - 1n : 2n ** 63n - 1n);
 const zero = () => 0;
 const zeroBig = () => 0n;
+
+function addComplex(ar: number, ai: number, br: number, bi: number): Complex {
+  return [ar + br, ai + bi];
+}
 
 const plus = {
   real: { init: 0, step: (a: number, b: number) => a + b },
   int: { init: zero, step: (a: number, b: number) => a + b },
   big: { init: zeroBig, step: (a: bigint, b: bigint) => a + b },
+  complex: { init: [0, 0] as const, step: addComplex },
 };
 
 const reducers: Record<string, Reducer> = {
@@ -96,21 +95,25 @@ const reducers: Record<string, Reducer> = {
     real: { init: 1, step: (a, b) => a * b },
     int: { init: () => 1, step: Math.imul },
     big: { init: () => 1n, step: (a, b) => BigInt.asIntN(64, a * b) },
+    complex: { init: [1, 0], step: multiply },
   },
   Max: {
     real: { init: Number.NEGATIVE_INFINITY, step: Math.max },
-    int: { init: lowest, step: Math.max },
-    big: { init: lowestBig, step: bigMax },
+    int: { init: (dtype) => Number(lowest(dtype)), step: Math.max },
+    big: { init: (dtype) => BigInt(lowest(dtype)), step: bigMax },
   },
   Min: {
     real: { init: Number.POSITIVE_INFINITY, step: Math.min },
-    int: { init: highest, step: Math.min },
-    big: { init: highestBig, step: bigMin },
+    int: { init: (dtype) => Number(highest(dtype)), step: Math.min },
+    big: { init: (dtype) => BigInt(highest(dtype)), step: bigMin },
   },
   EuclideanNorm: {
     real: { init: 0, step: (a, b) => a + b * b },
     int: { init: zero, step: (a, b) => a + b * b },
+    big: { init: zeroBig, step: (a, b) => BigInt.asIntN(64, a + b * b) },
+    complex: { init: [0, 0], step: (ar, _, br, bi) => [ar + br * br + bi * bi, 0] },
     finish: (sum) => Math.sqrt(sum),
+    finishBig: (sum) => BigInt(Math.trunc(Math.sqrt(Number(sum)))),
   },
 };
 
@@ -160,16 +163,19 @@ function reduce(x: Tensor, reduced: readonly boolean[], keepDims: boolean, reduc
   } else if (isBig(dtype) && reducer.big !== undefined) {
     const { init, step } = reducer.big;
     foldBigs(bigsOf(rows), data as BigInt64Array, outer, inner, init(dtype), step, reducer.finishBig);
-  } else if (isComplex(dtype) && reducer === reducers["Sum"]) {
+  } else if (isComplex(dtype) && reducer.complex !== undefined) {
     const from = numbersOf(rows);
     const out = data as Float64Array;
+    const { finish } = reducer;
     for (let i = 0; i < outer; i++) {
-      for (let j = 0; j < inner; j++) {
-        out[i * 2]! += from[(i * inner + j) * 2]!;
-        out[i * 2 + 1]! += from[(i * inner + j) * 2 + 1]!;
+      let [re, im] = reducer.complex.init;
+      for (let at = i * inner; at < (i + 1) * inner; at++) {
+        [re, im] = reducer.complex.step(re, im, from[at * 2]!, from[at * 2 + 1]!);
       }
+      out[i * 2] = finish === undefined ? re : finish(re, inner);
+      out[i * 2 + 1] = finish === undefined ? im : finish(im, inner);
     }
-  } else if (reducer.int !== undefined && dtype !== "string" && dtype !== "bool" && !isFloating(dtype)) {
+  } else if (reducer.int !== undefined && isSmallInt(dtype)) {
     const { init, step } = reducer.int;
     const finish =
       reducer.finish && ((sum: number, count: number) => Math.trunc(reducer.finish!(sum, count)));
@@ -307,6 +313,7 @@ interface Scan {
   readonly step: (sum: number, x: number) => number;
   readonly stepInt: (sum: number, x: number) => number;
   readonly stepBig?: (sum: bigint, x: bigint) => bigint;
+  readonly stepComplex?: (sumRe: number, sumIm: number, re: number, im: number) => Complex;
 }
 
 const scans: Record<string, Scan> = {
@@ -316,6 +323,7 @@ const scans: Record<string, Scan> = {
     step: (a, b) => a + b,
     stepInt: (a, b) => (a + b) | 0,
     stepBig: (a, b) => a + b,
+    stepComplex: addComplex,
   },
   Cumprod: {
     init: 1,
@@ -323,6 +331,7 @@ const scans: Record<string, Scan> = {
     step: (a, b) => a * b,
     stepInt: Math.imul,
     stepBig: (a, b) => BigInt.asIntN(64, a * b),
+    stepComplex: multiply,
   },
   CumulativeLogsumexp: {
     init: Number.NEGATIVE_INFINITY,
@@ -359,6 +368,21 @@ function scan(x: Tensor, axis: number, exclusive: boolean, reverse: boolean, rul
   if (isBig(dtype)) {
     if (rule.stepBig === undefined) throw unsupported(dtype);
     walk(bigsOf(x) as ArrayLike<bigint>, data as BigInt64Array, rule.initBig, rule.stepBig);
+  } else if (isComplex(dtype)) {
+    const { stepComplex } = rule;
+    if (stepComplex === undefined) throw unsupported(dtype);
+    const [from, out] = [numbersOf(x), data as Float64Array];
+    // 組にして同じ歩き方をする。
+    const pairs = Array.from(
+      { length: from.length / 2 },
+      (_, i): Complex => [from[i * 2]!, from[i * 2 + 1]!],
+    );
+    const sums = new Array<Complex>(pairs.length);
+    walk(pairs, sums, [rule.init, 0], (sum, value) => stepComplex(...sum, ...value));
+    for (const [i, [re, im]] of sums.entries()) {
+      out[i * 2] = re;
+      out[i * 2 + 1] = im;
+    }
   } else {
     const step = isFloating(dtype) ? rule.step : rule.stepInt;
     walk(numbersOf(x) as ArrayLike<number>, data as Float64Array, rule.init, step);

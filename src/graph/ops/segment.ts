@@ -1,7 +1,10 @@
 import { invalidArgument, unimplemented } from "../../base/status.ts";
 import { type DType, lanesOf, type TypedArray } from "../../tensor/dtype.ts";
 import { sizeOf, type Tensor } from "../../tensor/tensor.ts";
+import { multiply } from "./complex_math.ts";
+import { isBig, isComplex } from "./elementwise.ts";
 import { formatShape, makeTensor, newData, roundTo, toNumber, toNumbers } from "./kernel_util.ts";
+import { highest, lowest } from "./limits.ts";
 import type { HostKernel, OpRow } from "./registry.ts";
 
 /** 64 bit 整数の配列でも同じ演算子で書けるよう、数の配列とみなす(両辺が同じ種類であることは dtype が保証する)。 */
@@ -11,6 +14,8 @@ type Numbers = Float64Array;
 interface Reduction {
   /** `out` の `at` からの `count` 要素に、`data` の `from` からを足し込む。 */
   readonly combine: (out: Numbers, at: number, data: Numbers, from: number, count: number) => void;
+  /** 複素数での {@link combine}。無ければ同じもの。 */
+  readonly combineComplex?: Reduction["combine"];
   /** どの行も無い区分の値(昇順の区分用)。 */
   readonly gap: number;
   /** どの行も無い区分の値(順不同の区分用)。 */
@@ -23,27 +28,6 @@ const add: Reduction["combine"] = (out, at, data, from, count) => {
   for (let i = 0; i < count; i++) out[at + i]! += data[from + i]!;
 };
 
-const limits: { readonly [D in DType]?: readonly [number | bigint, number | bigint] } = {
-  float: [-3.4028234663852886e38, 3.4028234663852886e38],
-  double: [-Number.MAX_VALUE, Number.MAX_VALUE],
-  half: [-65504, 65504],
-  bfloat16: [-3.3895313892515355e38, 3.3895313892515355e38],
-  int8: [-128, 127],
-  uint8: [0, 255],
-  int16: [-32768, 32767],
-  uint16: [0, 65535],
-  int32: [-(2 ** 31), 2 ** 31 - 1],
-  uint32: [0, 2 ** 32 - 1],
-  int64: [-(2n ** 63n), 2n ** 63n - 1n],
-  uint64: [0n, 2n ** 64n - 1n],
-};
-
-function limit(dtype: DType, end: 0 | 1): number | bigint {
-  const range = limits[dtype];
-  if (range === undefined) throw unimplemented(`Segment extremes of ${dtype} are not supported`);
-  return range[end];
-}
-
 const sum: Reduction = { combine: add, gap: 0, identity: () => 0 };
 const reductions = {
   Sum: sum,
@@ -53,22 +37,29 @@ const reductions = {
     combine: (out, at, data, from, count) => {
       for (let i = 0; i < count; i++) out[at + i]! *= data[from + i]!;
     },
+    combineComplex: (out, at, data, from, count) => {
+      for (let i = 0; i < count; i += 2) {
+        const product = multiply(out[at + i]!, out[at + i + 1]!, data[from + i]!, data[from + i + 1]!);
+        [out[at + i], out[at + i + 1]] = product;
+      }
+    },
     gap: 1,
     identity: () => 1,
   },
   Max: {
     combine: (out, at, data, from, count) => {
-      for (let i = 0; i < count; i++) if (data[from + i]! > out[at + i]!) out[at + i] = data[from + i]!;
+      // NaN の後に来た数は、NaN に置き換わる。
+      for (let i = 0; i < count; i++) if (!(out[at + i]! > data[from + i]!)) out[at + i] = data[from + i]!;
     },
     gap: 0,
-    identity: (dtype) => limit(dtype, 0),
+    identity: lowest,
   },
   Min: {
     combine: (out, at, data, from, count) => {
-      for (let i = 0; i < count; i++) if (data[from + i]! < out[at + i]!) out[at + i] = data[from + i]!;
+      for (let i = 0; i < count; i++) if (!(out[at + i]! < data[from + i]!)) out[at + i] = data[from + i]!;
     },
     gap: 0,
-    identity: (dtype) => limit(dtype, 1),
+    identity: highest,
   },
 } as const satisfies Record<string, Reduction>;
 
@@ -77,10 +68,16 @@ function numbersOf(data: Tensor): Numbers {
   return data.data as unknown as Numbers;
 }
 
-/** 64 bit 整数の配列には BigInt を入れる。 */
-function fill(out: Numbers, value: number | bigint, from = 0, to = out.length): void {
-  const wide = (out as TypedArray) instanceof BigInt64Array || (out as TypedArray) instanceof BigUint64Array;
-  out.fill((wide ? BigInt(value) : value) as number, from, to);
+/** 64 bit 整数の配列には BigInt を、複素数には実数を入れる。 */
+function fill(out: Numbers, dtype: DType, value: number | bigint): void {
+  const lanes = lanesOf(dtype);
+  const item = (isBig(dtype) ? BigInt(value) : value) as number;
+  for (let i = 0; i < out.length; i += lanes) out[i] = item;
+}
+
+/** dtype に合う足し込み方。 */
+function combinerOf(reduction: Reduction, dtype: DType): Reduction["combine"] {
+  return isComplex(dtype) ? (reduction.combineComplex ?? reduction.combine) : reduction.combine;
 }
 
 function divide(out: Numbers, at: number, count: number, by: number): void {
@@ -105,7 +102,8 @@ function reduceSorted(
   const source = numbersOf(data);
   const result = newData(data.dtype, shape);
   const out = result as unknown as Numbers;
-  if (reduction.gap !== 0) fill(out, reduction.gap);
+  const combine = combinerOf(reduction, data.dtype);
+  if (reduction.gap !== 0) fill(out, data.dtype, reduction.gap);
   for (let start = 0; start < ids.length; ) {
     const id = ids[start]!;
     const at = id * width;
@@ -113,7 +111,7 @@ function reduceSorted(
     for (let k = 0; k < width; k++) out[at + k] = source[first + k]!;
     let end = start + 1;
     for (; end < ids.length && ids[end] === id; end++) {
-      reduction.combine(out, at, source, (rows?.[end] ?? end) * width, width);
+      combine(out, at, source, (rows?.[end] ?? end) * width, width);
     }
     if (reduction.divisor !== undefined) divide(out, at, width, reduction.divisor(end - start));
     start = end;
@@ -192,14 +190,15 @@ const unsorted =
     const source = numbersOf(data!);
     const result = newData(data!.dtype, shape);
     const out = result as unknown as Numbers;
-    fill(out, reduction.identity(data!.dtype));
+    const combine = combinerOf(reduction, data!.dtype);
+    fill(out, data!.dtype, reduction.identity(data!.dtype));
     const numbers = toNumbers(ids!);
     numbers.forEach((id, row) => {
       if (id < 0) return;
       if (id >= segments) {
         throw invalidArgument(`segment_ids${position(row, prefix)} = ${id} is out of range [0, ${segments})`);
       }
-      reduction.combine(out, id * width, source, row * width, width);
+      combine(out, id * width, source, row * width, width);
     });
     roundTo(data!.dtype, result);
     return makeTensor(data!.dtype, shape, result);

@@ -1,5 +1,5 @@
 import { invalidArgument, unimplemented } from "../../base/status.ts";
-import type { DType } from "../../tensor/dtype.ts";
+import { type DType, lanesOf } from "../../tensor/dtype.ts";
 import { type Shape, sizeOf, type Tensor } from "../../tensor/tensor.ts";
 import { Value } from "../value.ts";
 import { isBig, rounderOf } from "./elementwise.ts";
@@ -48,11 +48,12 @@ function shapeReader(
 }
 
 /**
- * −1 を 1 つまで許す形の指定を解く。
+ * −1 を 1 つまで許す形の指定を解く。空のテンソルでも、0 の次元どうしを除いて −1 を求める([0,4] を [0,−1] にすれば [0,4])。
  *
  * @throws INVALID_ARGUMENT 要素数が合わない。
+ * @see tensorflow/core/kernels/reshape_op.h
  */
-export function resolveShape(size: number, wanted: readonly number[]): number[] {
+function resolveShape(from: Shape, wanted: readonly number[]): number[] {
   let unknown = -1;
   let known = 1;
   for (const [i, dim] of wanted.entries()) {
@@ -63,27 +64,26 @@ export function resolveShape(size: number, wanted: readonly number[]): number[] 
       unknown = i;
     } else if (dim < 0) {
       throw invalidArgument(`Size ${i} must be non-negative, not ${dim}`);
-    } else {
+    } else if (dim > 0) {
       known *= dim;
     }
   }
+  const size = sizeOf(from);
   const shape = [...wanted];
   if (unknown >= 0) {
-    if (known === 0 && size !== 0) {
+    const counted = wanted.includes(0) ? from.filter((dim) => dim > 0) : from;
+    const total = sizeOf(counted);
+    if (total % known !== 0 && counted.length === from.length) {
       throw invalidArgument(
-        `reshape cannot infer the missing input size for an empty tensor unless all specified input sizes are non-zero`,
+        `Input to reshape is a tensor with ${total} values, but the requested shape requires a multiple of ${known}`,
       );
     }
-    const missing = known === 0 ? 0 : size / known;
-    if (!Number.isInteger(missing)) {
-      throw invalidArgument(
-        `Input to reshape is a tensor with ${size} values, but the requested shape requires a multiple of ${known}`,
-      );
-    }
-    shape[unknown] = missing;
-  } else if (known !== size) {
+    shape[unknown] = Math.floor(total / known);
+  }
+  const count = sizeOf(shape);
+  if (count !== size) {
     throw invalidArgument(
-      `Input to reshape is a tensor with ${size} values, but the requested shape has ${known}`,
+      `Input to reshape is a tensor with ${size} values, but the requested shape has ${count}`,
     );
   }
   return shape;
@@ -120,7 +120,7 @@ const reshape = reshaper(
   "Reshape",
   () =>
     (shape, [wanted]) =>
-      resolveShape(sizeOf(shape), toNumbers(wanted!)),
+      resolveShape(shape, toNumbers(wanted!)),
 );
 
 const expandDims = reshaper("ExpandDims", () => (shape, [axis]) => {
@@ -273,11 +273,13 @@ const oneHot: OpRow = {
       const outer = sizeOf(indices!.shape.slice(0, at));
       const inner = sizeOf(indices!.shape.slice(at));
       const values = out.data as unknown[];
-      const hot = on!.data[0];
+      const lanes = lanesOf(out.dtype);
       for (let i = 0; i < outer; i++) {
         for (let j = 0; j < inner; j++) {
           const index = Number(indices!.data[i * inner + j]);
-          if (index >= 0 && index < depth) values[(i * depth + index) * inner + j] = hot;
+          if (!(index >= 0 && index < depth)) continue;
+          const to = ((i * depth + index) * inner + j) * lanes;
+          for (let lane = 0; lane < lanes; lane++) values[to + lane] = on!.data[lane];
         }
       }
       return out;

@@ -130,9 +130,19 @@ export function slice(x: Tensor, begin: readonly number[], size: readonly number
   return gatherLattice(x.dtype, size, { data: x.data, at, strides });
 }
 
-/** 全要素を同じ値に。 */
-export function fillData(data: Tensor["data"], value: unknown): void {
-  (data as unknown[]).fill(value);
+/** 全要素を `value` の(先頭の)1 要素に。 */
+export function fillData(data: Tensor["data"], value: Tensor): void {
+  const out = data as unknown[];
+  if (lanesOf(value.dtype) === 1) out.fill(value.data[0]);
+  else for (let i = 0; i < out.length; i++) out[i] = value.data[i % 2];
+}
+
+/** 複素数なら共役に。 */
+export function conjugate(x: Tensor): Tensor {
+  if (lanesOf(x.dtype) === 1) return x;
+  const data = (x.data as Float64Array).slice();
+  for (let i = 1; i < data.length; i += 2) data[i] = -data[i]!;
+  return makeTensor(x.dtype, x.shape, data as Tensor["data"]);
 }
 
 /** 同じ中身を別の形で。 */
