@@ -10,6 +10,8 @@ export interface GrpcStatus {
   readonly details: string;
 }
 
+export const OK: GrpcStatus = { code: 0, details: "" };
+
 /** 長い文面を TF Serving と同じところで切る。切れた文字は U+FFFD になる(客の復号と同じ)。 */
 function truncate(message: string): string {
   // 1 つの UTF-16 単位は 3 バイトまでなので、短い文は数えなくてよい。

@@ -1,8 +1,5 @@
-import type { ServerWritableStream } from "@grpc/grpc-js";
-import type { Host } from "../base/host.ts";
 import { invalidArgument, notFound } from "../base/status.ts";
 import {
-  type HealthCheckRequest,
   HealthCheckRequestSchema,
   HealthCheckResponseSchema,
   HealthListRequestSchema,
@@ -25,42 +22,32 @@ const names = new Set([
 ]);
 const MAX_NAME_BYTES = 200;
 
-type WatchStream = ServerWritableStream<HealthCheckRequest, { status: ServingStatus }>;
-
 /** 健全性サービス。状態は全体で 1 つで、モデルには左右されない。 */
-export function healthRpcs({ clock }: Host, health: Health, closing: AbortSignal): readonly Rpc[] {
+export function healthRpcs(health: Health): readonly Rpc[] {
   const overall = (): ServingStatus => (health.serving ? ServingStatus.SERVING : ServingStatus.NOT_SERVING);
   const checkName = (name: string): void => {
     if (Buffer.byteLength(name) > MAX_NAME_BYTES) throw invalidArgument("could not parse request");
   };
 
-  const watch = ({ service }: HealthCheckRequest, call: WatchStream): void => {
-    if (!names.has(service)) {
-      // 名前が後から増えることはないが、仕様どおり流れは開けておく。
-      call.write({ status: ServingStatus.SERVICE_UNKNOWN });
-      return;
-    }
-    const unsubscribe = health.onChange(() => call.write({ status: overall() }));
-    call.on("close", unsubscribe);
-    call.on("cancelled", unsubscribe);
-    call.write({ status: overall() });
-  };
-
-  const { check, list, watch: watchMethod } = HealthService.method;
+  const { check, list, watch } = HealthService.method;
   return [
-    unary(check, clock, messageCodec(HealthCheckRequestSchema, HealthCheckResponseSchema), ({ service }) => {
+    unary(check, messageCodec(HealthCheckRequestSchema, HealthCheckResponseSchema), ({ service }) => {
       checkName(service);
       if (!names.has(service)) throw notFound("service name unknown");
       return { status: overall() };
     }),
-    unary(list, clock, messageCodec(HealthListRequestSchema, HealthListResponseSchema), () => ({
+    unary(list, messageCodec(HealthListRequestSchema, HealthListResponseSchema), () => ({
       statuses: Object.fromEntries([...names].map((name) => [name, { status: overall() }])),
     })),
     serverStream(
-      watchMethod,
-      closing,
-      messageCodec(HealthCheckRequestSchema, HealthCheckResponseSchema),
       watch,
+      messageCodec(HealthCheckRequestSchema, HealthCheckResponseSchema),
+      ({ service }, write, onClose) => {
+        // 名前が後から増えることはないが、仕様どおり流れは開けておく。
+        if (!names.has(service)) return write({ status: ServingStatus.SERVICE_UNKNOWN });
+        onClose(health.onChange(() => write({ status: overall() })));
+        write({ status: overall() });
+      },
     ),
   ];
 }

@@ -35,7 +35,6 @@ export function modelRpcs(host: Host, service: ModelService): readonly Rpc[] {
   return [
     unary(
       getModelStatus,
-      host.clock,
       messageCodec(GetModelStatusRequestSchema, GetModelStatusResponseSchema),
       ({ modelSpec }) =>
         statusCall(modelSpec?.name ?? "", async () => {
@@ -45,7 +44,6 @@ export function modelRpcs(host: Host, service: ModelService): readonly Rpc[] {
     ),
     unary(
       handleReloadConfigRequest,
-      host.clock,
       messageCodec(ReloadConfigRequestSchema, ReloadConfigResponseSchema),
       ({ config, metricNames }) =>
         reloadCall("", async () => {

@@ -23,8 +23,7 @@ import {
   RegressionResponseSchema,
   type RegressionResultSchema,
 } from "../gen/tensorflow_serving/apis/regression_pb.ts";
-import type { Admission } from "../service/admission.ts";
-import { type Call, createCall } from "../service/call.ts";
+import { createCall } from "../service/call.ts";
 import type {
   InferenceRequest,
   InferenceResult,
@@ -41,7 +40,8 @@ import { type Codec, messageCodec, type Rpc, unary } from "./service_definition.
 export interface PredictionRpcOptions {
   /** `--enable_serialization_as_tensor_content` */
   readonly tensorContent: boolean;
-  readonly admission: Admission;
+  /** 届いている仕事が片付いたら 1 度呼ぶ。 */
+  readonly whenIdle: (callback: () => void) => void;
 }
 
 type Classifications = Extract<InferenceResult, { classifications: unknown }>["classifications"];
@@ -103,29 +103,27 @@ function map<T, R>(value: T | Promise<T>, apply: (value: T) => R): R | Promise<R
   return value instanceof Promise ? value.then(apply) : apply(value);
 }
 
-/** 埋め草のために、イベントループの 1 回に取ってよい場所。1 つの要求の上限でもある。 */
-const PADDING_PER_TURN_BYTES = 64 * 2 ** 20;
+/** 混んでいるときに待たせたり断ったりする RPC。 */
+const work: typeof unary = (method, codec, handle) => unary(method, codec, handle, { isWork: true });
+
+/** 埋め草のために、届いている仕事が片付くまでに取ってよい場所。1 つの要求の上限でもある。 */
+const PADDING_BYTES = 64 * 2 ** 20;
 
 /** PredictionService の RPC。 */
 export function predictionRpcs(
   host: Host,
   service: PredictionService,
-  { tensorContent, admission }: PredictionRpcOptions,
+  { tensorContent, whenIdle }: PredictionRpcOptions,
 ): readonly Rpc[] {
-  const { clock } = host;
   const { predict, classify, regress, multiInference, getModelMetadata } = PredictionServiceDesc.method;
   const callOf = (api: string, counted: boolean) => createCall(host, { api, entrypoint: "GRPC", counted });
-  const admittedCallOf = (api: string, counted: boolean): Call => {
-    const call = callOf(api, counted);
-    return (modelName, work) => admission.run(() => call(modelName, work));
-  };
-  const predictCall = admittedCallOf("Predict", true);
-  const classifyCall = admittedCallOf("Classify", true);
-  const regressCall = admittedCallOf("Regress", true);
-  const multiInferenceCall = admittedCallOf("MultiInference", false);
+  const predictCall = callOf("Predict", true);
+  const classifyCall = callOf("Classify", true);
+  const regressCall = callOf("Regress", true);
+  const multiInferenceCall = callOf("MultiInference", false);
   const metadataCall = callOf("GetModelMetadata", false);
 
-  const padding = new PaddingBudget(PADDING_PER_TURN_BYTES, (callback) => clock.endOfTurn(callback));
+  const padding = new PaddingBudget(PADDING_BYTES, whenIdle);
   const predictCodec: Codec<
     ReturnType<typeof decodePredictRequest>,
     Parameters<typeof encodePredictResponse>[0]
@@ -135,7 +133,7 @@ export function predictionRpcs(
   };
 
   return [
-    unary(predict, clock, predictCodec, ({ spec, signatureName, inputs, outputFilter, refusal }, context) =>
+    work(predict, predictCodec, ({ spec, signatureName, inputs, outputFilter, refusal }, context) =>
       predictCall(spec?.name ?? "", () => {
         const readInputs = () => {
           if (refusal !== undefined) throw refusal;
@@ -144,9 +142,8 @@ export function predictionRpcs(
         return service.predict({ spec, signatureName, readInputs, outputFilter }, context);
       }),
     ),
-    unary(
+    work(
       classify,
-      clock,
       exampleCodec(ClassificationRequestSchema, ClassificationResponseSchema),
       (request, context) =>
         classifyCall(request.message.modelSpec?.name ?? "", () =>
@@ -156,21 +153,16 @@ export function predictionRpcs(
           })),
         ),
     ),
-    unary(
-      regress,
-      clock,
-      exampleCodec(RegressionRequestSchema, RegressionResponseSchema),
-      (request, context) =>
-        regressCall(request.message.modelSpec?.name ?? "", () =>
-          map(service.regress(toInferenceRequest(request), context), (answer) => ({
-            modelSpec: toModelSpecProto(answer.id, answer.signatureName),
-            result: toRegressionResult(answer.regressions),
-          })),
-        ),
+    work(regress, exampleCodec(RegressionRequestSchema, RegressionResponseSchema), (request, context) =>
+      regressCall(request.message.modelSpec?.name ?? "", () =>
+        map(service.regress(toInferenceRequest(request), context), (answer) => ({
+          modelSpec: toModelSpecProto(answer.id, answer.signatureName),
+          result: toRegressionResult(answer.regressions),
+        })),
+      ),
     ),
-    unary(
+    work(
       multiInference,
-      clock,
       exampleCodec(MultiInferenceRequestSchema, MultiInferenceResponseSchema),
       ({ message: { tasks }, examples }, context) =>
         multiInferenceCall(tasks[0]?.modelSpec?.name ?? "", () =>
@@ -192,7 +184,6 @@ export function predictionRpcs(
     ),
     unary(
       getModelMetadata,
-      clock,
       messageCodec(GetModelMetadataRequestSchema, GetModelMetadataResponseSchema),
       ({ modelSpec, metadataField }) =>
         metadataCall(modelSpec?.name ?? "", () =>

@@ -107,7 +107,7 @@ function answer(
  * @param services 公開しているサービス(反射自身は足される)。
  * @see https://github.com/grpc/grpc/blob/master/doc/server-reflection.md
  */
-export function reflectionRpcs(services: Iterable<DescService>, closing: AbortSignal): readonly Rpc[] {
+export function reflectionRpcs(services: Iterable<DescService>): readonly Rpc[] {
   const all = [...new Set([...services, ServerReflection, ServerReflectionAlpha])];
   let index: DescriptorIndex | undefined;
   const names = all.map(({ typeName }) => typeName);
@@ -130,6 +130,6 @@ export function reflectionRpcs(services: Iterable<DescService>, closing: AbortSi
   };
   const codec = messageCodec(ServerReflectionRequestSchema, ServerReflectionResponseSchema);
   return [ServerReflection, ServerReflectionAlpha].map((service) =>
-    bidiStream(service.method.serverReflectionInfo, closing, codec, open),
+    bidiStream(service.method.serverReflectionInfo, codec, open),
   );
 }

@@ -21,6 +21,8 @@ export class Admission {
   readonly #options: AdmissionOptions;
   readonly #shed: { readonly full: CounterCell; readonly late: CounterCell };
   #inFlight = 0;
+  /** 届いて、まだ始まっていないもの。 */
+  #waiting = 0;
   /** 今の回に最初の要求が届いた時刻。まだ届いていなければ -1。 */
   #turnMs = -1;
 
@@ -58,10 +60,19 @@ export class Admission {
     this.#turnMs = -1;
   };
 
-  /** 上限に達しているなら、断る理由。本文を受け取る前に聞く。 */
+  /** 列に並んだ、または列を出た。 */
+  line(change: 1 | -1): void {
+    this.#waiting += change;
+  }
+
+  /** 上限に達しているなら、断る理由。本文を受け取る前に聞く。並んでいるものも数える。 */
   refusal(): StatusError | undefined {
+    return this.#refuseAt(this.#inFlight + this.#waiting);
+  }
+
+  #refuseAt(count: number): StatusError | undefined {
     const { maxInFlight } = this.#options;
-    if (maxInFlight === 0 || this.#inFlight < maxInFlight) return undefined;
+    if (maxInFlight === 0 || count < maxInFlight) return undefined;
     this.#shed.full.inc();
     return resourceExhausted("Too many requests in flight");
   }
@@ -74,14 +85,14 @@ export class Admission {
    * @throws UNAVAILABLE 待ち過ぎた。
    */
   enter(arrivedMs: number): void {
-    const refusal = this.refusal();
+    const refusal = this.#refuseAt(this.#inFlight);
     if (refusal !== undefined) throw refusal;
-    this.checkDelay(arrivedMs);
+    this.#checkDelay(arrivedMs);
     this.#inFlight++;
   }
 
   /** @throws UNAVAILABLE 待ち過ぎた。 */
-  checkDelay(arrivedMs: number): void {
+  #checkDelay(arrivedMs: number): void {
     const { maxQueueDelayMs } = this.#options;
     if (maxQueueDelayMs === 0 || !hasWaited(this.#host.clock, arrivedMs, maxQueueDelayMs)) return;
     this.#shed.late.inc();
@@ -90,22 +101,5 @@ export class Admission {
 
   leave(): void {
     this.#inFlight--;
-  }
-
-  /** 仕事 1 つを、入場と退場で包む。同期で終わる仕事は同期で返す。 */
-  run<T>(work: () => T | Promise<T>): T | Promise<T> {
-    this.enter(this.arrive());
-    let result: T | Promise<T>;
-    try {
-      result = work();
-    } catch (thrown) {
-      this.leave();
-      throw thrown;
-    }
-    if (!(result instanceof Promise)) {
-      this.leave();
-      return result;
-    }
-    return result.finally(() => this.leave());
   }
 }

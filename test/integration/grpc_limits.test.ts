@@ -57,14 +57,12 @@ describe("overload", () => {
     const servable = halfPlusTwo();
     const admission = new Admission(new FakeHost(), { maxInFlight: 1, maxQueueDelayMs: 0 });
     await using server = await startGrpc({ servables: [servable], admission });
-    const entered = Promise.withResolvers<void>();
-    const other = admission.run(() => entered.promise);
+    admission.enter(admission.arrive());
     expect(await predict(server)).toBe("RESOURCE_EXHAUSTED: Too many requests in flight");
     using client = new GrpcClient({ address: server.targets[0]! });
     expect(await client.health()).toBe(true);
     expect(servable.runs).toBe(0);
-    entered.resolve();
-    await other;
+    admission.leave();
     expect(await predict(server)).toBe("OK");
   });
 

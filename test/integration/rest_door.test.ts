@@ -633,14 +633,12 @@ describe("REST limits", () => {
     const admission = new Admission(new FakeHost(), { maxInFlight: 1, maxQueueDelayMs: 0 });
     await using busy = await startRest({ admission });
     const ask = () => fetch(`${busy.origin}${MODEL}:predict`, { method: "POST", body: '{"instances":[1]}' });
-    const entered = Promise.withResolvers<void>();
-    const other = admission.run(() => entered.promise);
+    admission.enter(admission.arrive());
     const refused = await ask();
     expect(refused.status).toBe(429);
     expect(await refused.json()).toEqual({ error: "Too many requests in flight" });
     expect((await fetch(busy.origin + MODEL)).status).toBe(200);
-    entered.resolve();
-    await other;
+    admission.leave();
     expect((await ask()).status).toBe(200);
   });
 

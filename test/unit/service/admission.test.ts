@@ -1,5 +1,4 @@
 import { describe, expect, test } from "bun:test";
-import { invalidArgument } from "../../../src/base/status.ts";
 import { Admission } from "../../../src/service/admission.ts";
 import { FakeHost } from "../../helpers/fake_host.ts";
 
@@ -70,27 +69,16 @@ describe("Admission", () => {
     expect(admission.arrive()).toBe(7);
   });
 
-  test.each<[string, () => unknown]>([
-    ["returns", () => 1],
-    ["throws", () => raise()],
-    ["resolves", () => Promise.resolve(1)],
-    ["rejects", () => Promise.reject(invalidArgument("no"))],
-  ])("run() leaves when the work %s", async (_, work) => {
-    const { admission } = create(1);
-    let answer: unknown;
-    try {
-      answer = admission.run(work);
-      if (answer instanceof Promise) {
-        expect(admission.refusal()).toBeDefined();
-        await answer;
-      } else expect(answer).toBe(1);
-    } catch (thrown) {
-      expect(String(thrown)).toContain("no");
-    }
+  test("what waits in line counts before it has come in, not against itself", () => {
+    const { admission } = create(2);
+    admission.line(1);
     expect(admission.refusal()).toBeUndefined();
+    admission.line(1);
+    expect(admission.refusal()?.toString()).toBe(`RESOURCE_EXHAUSTED: ${FULL}`);
+    admission.line(-1);
+    admission.enter(0);
+    admission.line(-1);
+    admission.enter(0);
+    expect(() => admission.enter(0)).toThrow(FULL);
   });
 });
-
-function raise(): never {
-  throw invalidArgument("no");
-}

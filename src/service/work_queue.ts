@@ -1,0 +1,90 @@
+import type { Clock } from "../base/clock.ts";
+import { StatusError } from "../base/status.ts";
+import type { Admission } from "./admission.ts";
+
+/** 届いて、まだ始まっていない仕事。 */
+export interface Job {
+  /** 始める。失敗も自分で答え、投げない。 @returns すぐに終わらないなら、終わったとき(失敗しない)。 */
+  start(): Promise<void> | undefined;
+  /** 始めずに断る。 */
+  refuse(error: StatusError): void;
+}
+
+interface Waiting {
+  readonly job: Job;
+  readonly arrivedMs: number;
+}
+
+/** 続けて始める時間。これを越えたら残りは次の回に回し、健全性の問い合わせや新しい要求を待たせ過ぎない。 */
+const SLICE_MS = 5;
+
+/**
+ * 届いた順に始まる仕事の列。空いていればその場で始め、混んでいれば後に回す。
+ *
+ * 列に並んでいる間は、待ち過ぎたものを断れる。仕事をその場で続けて始めると、届いた塊の後ろのほうは
+ * 届いたことさえ知られずに待つことになる。
+ */
+export class WorkQueue {
+  readonly #clock: Clock;
+  readonly #admission: Admission;
+  #waiting: Waiting[] = [];
+  /** 列が空になったら呼ぶもの。 */
+  #whenEmpty: (() => void)[] = [];
+
+  constructor(clock: Clock, admission: Admission) {
+    this.#clock = clock;
+    this.#admission = admission;
+  }
+
+  submit(job: Job): void {
+    const arrivedMs = this.#admission.arrive();
+    if (this.#waiting.length === 0 && this.#clock.monotonicMs() - arrivedMs < SLICE_MS) {
+      this.#start(job, arrivedMs);
+      return;
+    }
+    this.#admission.line(1);
+    if (this.#waiting.push({ job, arrivedMs }) === 1) this.#clock.endOfTurn(this.#startWaiting);
+  }
+
+  /** 今の回の終わりに、列が空なら呼ぶ。空でなければ、空になる回の終わりに呼ぶ。 */
+  whenEmpty(callback: () => void): void {
+    if (this.#whenEmpty.push(callback) === 1) this.#clock.endOfTurn(this.#noticeEmpty);
+  }
+
+  readonly #noticeEmpty = (): void => {
+    if (this.#waiting.length > 0) {
+      this.#clock.endOfTurn(this.#noticeEmpty);
+      return;
+    }
+    const callbacks = this.#whenEmpty;
+    this.#whenEmpty = [];
+    for (const callback of callbacks) callback();
+  };
+
+  readonly #startWaiting = (): void => {
+    const waiting = this.#waiting;
+    const untilMs = this.#clock.monotonicMs() + SLICE_MS;
+    let at = 0;
+    do {
+      const { job, arrivedMs } = waiting[at++]!;
+      this.#admission.line(-1);
+      this.#start(job, arrivedMs);
+    } while (at < waiting.length && this.#clock.monotonicMs() < untilMs);
+    this.#waiting = waiting.slice(at);
+    if (this.#waiting.length > 0) this.#clock.endOfTurn(this.#startWaiting);
+  };
+
+  #start(job: Job, arrivedMs: number): void {
+    try {
+      this.#admission.enter(arrivedMs);
+    } catch (thrown) {
+      job.refuse(StatusError.from(thrown));
+      return;
+    }
+    const later = job.start();
+    if (later === undefined) this.#admission.leave();
+    else void later.then(this.#leave);
+  }
+
+  readonly #leave = (): void => this.#admission.leave();
+}
