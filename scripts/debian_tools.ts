@@ -12,6 +12,14 @@ const tools = {
   ip: { package: "iproute2", isThere: () => Bun.which("ip") !== null },
   iptables: { package: "iptables", isThere: () => Bun.which("iptables") !== null },
   nginx: { package: "nginx-light", isThere: () => findProxy("nginx") !== null },
+  qemu: {
+    package: "qemu-user-static",
+    isThere: () => Bun.which("qemu-aarch64-static") !== null,
+  },
+  arm64: {
+    package: "libc6-arm64-cross",
+    isThere: () => existsSync("/usr/aarch64-linux-gnu/lib/ld-linux-aarch64.so.1"),
+  },
   haproxy: { package: "haproxy", isThere: () => findProxy("haproxy") !== null },
 };
 

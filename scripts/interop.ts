@@ -412,6 +412,7 @@ const checks: Record<string, () => Promise<Outcome | undefined>> = {
     return run(["bash", join(here, "typed_pages.sh"), "binary", binary, join(cache, "typed")]);
   },
   "release archives": async () => {
+    await provide("curl", "ip", "qemu", "arm64");
     const dist = join(cache, "dist");
     await must([bun, "scripts/release.ts", `--out=${dist}`]);
     return run(["bash", join(here, "release.sh"), dist, join(cache, "release")]);
