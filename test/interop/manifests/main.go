@@ -97,6 +97,19 @@ func matches(selector, labels map[string]string) bool {
 	return len(selector) > 0
 }
 
+// probesPort は、探針が容器の口を指すことを確かめる。REST の口は名前で、gRPC の口は番号で指される。
+func probesPort(probe *core.Probe, ports []core.ContainerPort) bool {
+	for _, port := range ports {
+		if probe != nil && probe.HTTPGet != nil && probe.HTTPGet.Port.StrVal == port.Name {
+			return true
+		}
+		if probe != nil && probe.GRPC != nil && probe.GRPC.Port == port.ContainerPort {
+			return true
+		}
+	}
+	return false
+}
+
 // references は、名前で指すものが同じ束の中にあることを確かめる。
 func references(b *bundle) (problems []string) {
 	ports := map[string]bool{}
@@ -123,7 +136,7 @@ func references(b *bundle) (problems []string) {
 				ports[port.Name] = true
 			}
 			for _, probe := range []*core.Probe{container.StartupProbe, container.ReadinessProbe, container.LivenessProbe} {
-				if probe == nil || probe.HTTPGet == nil || !ports[probe.HTTPGet.Port.StrVal] {
+				if !probesPort(probe, container.Ports) {
 					problems = append(problems, "a probe of "+container.Name+" is missing or names no port")
 				}
 			}
