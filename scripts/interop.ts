@@ -378,7 +378,12 @@ const checks: Record<string, () => Promise<Outcome | undefined>> = {
       return { exitCode: ok ? 0 : 1, output: ok ? "1 passed, 0 failed" : `${output}\n0 passed, 1 failed` };
     });
     const rules = ["promtool", "check", "rules", join(root, "deploy", "prometheus", "alerts.yaml")];
-    return sum([metrics, await expectRun(rules, { words: ["SUCCESS"] })]);
+    const alerts = ["promtool", "test", "rules", join(here, "alerts_test.yaml")];
+    return sum([
+      metrics,
+      await expectRun(rules, { words: ["SUCCESS"] }),
+      await expectRun(alerts, { words: ["SUCCESS"] }),
+    ]);
   },
   "OpenAPI by Schemathesis": () =>
     withServer(async ({ rest }) => {
