@@ -7,6 +7,10 @@ const MESSAGE_BYTES = 96;
 const FIELD_BYTES = 16;
 const COLLECTION_BYTES = 64;
 
+/** 欄と、そのうち列か表であるものの数から。 */
+export const emptyBytes = (fields: number, collections: number): number =>
+  MESSAGE_BYTES + fields * FIELD_BYTES + collections * COLLECTION_BYTES;
+
 const known = new WeakMap<DescMessage, number>();
 
 /** 空のメッセージが占めるバイト数の見積もり(Bun での実測に合わせた)。欄と空の配列のぶん、場所を取る。 */
@@ -16,7 +20,7 @@ export function emptyMessageBytes(desc: DescMessage): number {
     const collections = desc.fields.filter(
       ({ fieldKind }) => fieldKind === "list" || fieldKind === "map",
     ).length;
-    bytes = MESSAGE_BYTES + desc.fields.length * FIELD_BYTES + collections * COLLECTION_BYTES;
+    bytes = emptyBytes(desc.fields.length, collections);
     known.set(desc, bytes);
   }
   return bytes;

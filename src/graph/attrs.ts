@@ -7,10 +7,26 @@ import { tensorFromProto } from "../tensor/tensor_proto.ts";
 import type { AttrDefault, OpDefinition } from "./op_defs.ts";
 import type { Attrs } from "./ops/registry.ts";
 
+/** 属性 1 つ。 */
+export type Attr = Pick<AttrValue, "value">;
+
 /** 属性名 → 値。NodeDef のもの、または関数の placeholder を埋めたもの。 */
-export type AttrMap = Readonly<Record<string, AttrValue>>;
+export type AttrMap = Readonly<Record<string, Attr>>;
 
 const decoder = new TextDecoder();
+const encoder = new TextEncoder();
+
+export const stringAttr = (value: string): Attr => ({ value: { case: "s", value: encoder.encode(value) } });
+export const boolAttr = (value: boolean): Attr => ({ value: { case: "b", value } });
+export const floatAttr = (value: number): Attr => ({ value: { case: "f", value } });
+export const intAttr = (value: bigint): Attr => ({ value: { case: "i", value } });
+/** @param wire types.proto の番号。 */
+export const typeAttr = (wire: number): Attr => ({ value: { case: "type", value: wire } });
+export function stringsAttr(values: readonly string[]): Attr {
+  const s = values.map((value) => encoder.encode(value));
+  const empty = { i: [], f: [], b: [], type: [], shape: [], tensor: [], func: [] };
+  return { value: { case: "list", value: { $typeName: "tensorflow.AttrValue.ListValue", s, ...empty } } };
+}
 
 function toShape(shape: TensorShapeProto): number[] | undefined {
   return shape.unknownRank ? undefined : shape.dim.map(({ size }) => Number(size));

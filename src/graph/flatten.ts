@@ -1,9 +1,8 @@
 import { invalidArgument, notFound, resourceExhausted, unimplemented } from "../base/status.ts";
-import type { AttrValue } from "../gen/tensorflow/core/framework/attr_value_pb.ts";
 import type { FunctionDef } from "../gen/tensorflow/core/framework/function_pb.ts";
 import type { GraphDef } from "../gen/tensorflow/core/framework/graph_pb.ts";
 import type { NodeDef } from "../gen/tensorflow/core/framework/node_def_pb.ts";
-import { type AttrMap, NodeAttrs } from "./attrs.ts";
+import { type Attr, type AttrMap, NodeAttrs } from "./attrs.ts";
 import { type ArgDef, findOpDefinition, type OpDefinition } from "./op_defs.ts";
 
 /** 関数呼び出しの入れ子の上限。 */
@@ -156,7 +155,7 @@ function signatureOf(args: NonNullable<FunctionDef["signature"]>["inputArg"]): A
 
 /** 関数の本体にある placeholder 属性を、呼び出し側の属性で埋める。 */
 function substitute(attr: AttrMap, outer: AttrMap): AttrMap {
-  let out: Record<string, AttrValue> | undefined;
+  let out: Record<string, Attr> | undefined;
   for (const [name, value] of Object.entries(attr)) {
     if (value.value.case !== "placeholder") continue;
     const given = outer[value.value.value];

@@ -1,8 +1,6 @@
-import { create } from "@bufbuild/protobuf";
-import { type AttrValue, AttrValueSchema } from "../gen/tensorflow/core/framework/attr_value_pb.ts";
 import { DataType } from "../gen/tensorflow/core/framework/types_pb.ts";
 import { sizeOf, tensor } from "../tensor/tensor.ts";
-import { NodeAttrs } from "./attrs.ts";
+import { type Attr, boolAttr, floatAttr, NodeAttrs, stringAttr } from "./attrs.ts";
 import type { Activation } from "./ops/dense_kernel.ts";
 import { constantOf, PlanNode, type Wire } from "./plan_node.ts";
 import { Value } from "./value.ts";
@@ -71,7 +69,7 @@ function straighten(node: PlanNode): void {
     for (let p = 0; p < inner; p++) to[p * columns + j] = from[j * inner + p]!;
   }
   node.inputs[1] = constantWire(node, "transposed", [inner, columns], to);
-  node.attrs = node.attrs.extend(node.name, { transpose_b: truth(false) });
+  node.attrs = node.attrs.extend(node.name, { transpose_b: boolAttr(false) });
 }
 
 /** ノード → その出力を使う線の数。 */
@@ -221,11 +219,6 @@ function constantWire(near: PlanNode, role: string, shape: readonly number[], da
   return { node, index: 0 };
 }
 
-const text = (value: string): AttrValue =>
-  create(AttrValueSchema, { value: { case: "s", value: new TextEncoder().encode(value) } });
-const truth = (value: boolean): AttrValue => create(AttrValueSchema, { value: { case: "b", value } });
-const real = (value: number): AttrValue => create(AttrValueSchema, { value: { case: "f", value } });
-
 /** `user` を、縮約と自分を合わせた 1 つの演算に書き換える。 */
 function replace(
   user: PlanNode,
@@ -238,9 +231,9 @@ function replace(
   user.inputs = [node.inputs[0]!, weights ?? node.inputs[1]!];
   if (bias !== undefined) user.inputs.push(bias);
   user.controls.push(...node.controls);
-  const added: Record<string, AttrValue> = {
-    activation: text(activation),
-    alpha: real(alpha),
+  const added: Record<string, Attr> = {
+    activation: stringAttr(activation),
+    alpha: floatAttr(alpha),
   };
   user.op = fused;
   user.attrs = node.attrs.extend(user.name, added);

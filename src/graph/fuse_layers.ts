@@ -1,7 +1,5 @@
-import { create } from "@bufbuild/protobuf";
-import { AttrValueSchema } from "../gen/tensorflow/core/framework/attr_value_pb.ts";
 import { sizeOf, tensor } from "../tensor/tensor.ts";
-import { NodeAttrs } from "./attrs.ts";
+import { NodeAttrs, stringAttr, stringsAttr } from "./attrs.ts";
 import { countUses, isFloat } from "./fuse.ts";
 import { hasSimd, type LayerActivation, layerFloats, MAX_PROGRAM_FLOATS } from "./ops/simd_dense.ts";
 import { constantOf, PlanNode, type Wire } from "./plan_node.ts";
@@ -99,8 +97,6 @@ function zeros({ name }: PlanNode, columns: number): Wire {
 }
 
 function rewrite(node: PlanNode, { x, first, links, controls }: Chain): void {
-  const encoder = new TextEncoder();
-  const names = links.map(({ activation }) => encoder.encode(activation));
   node.op = "_DenseLayers";
   node.definition = undefined;
   node.inputs = [x, ...links.flatMap(({ weights, biases }) => [weights, biases])];
@@ -108,8 +104,8 @@ function rewrite(node: PlanNode, { x, first, links, controls }: Chain): void {
   node.attrs = new NodeAttrs(
     node.name,
     {
-      activations: create(AttrValueSchema, { value: { case: "list", value: { s: names } } }),
-      first: create(AttrValueSchema, { value: { case: "s", value: encoder.encode(first) } }),
+      activations: stringsAttr(links.map(({ activation }) => activation)),
+      first: stringAttr(first),
     },
     undefined,
   );

@@ -1,10 +1,8 @@
-import { create } from "@bufbuild/protobuf";
 import { Code, invalidArgument, StatusError, unimplemented } from "../base/status.ts";
-import { AttrValueSchema } from "../gen/tensorflow/core/framework/attr_value_pb.ts";
 import { DataType } from "../gen/tensorflow/core/framework/types_pb.ts";
 import { byteWidth, dtypeName } from "../tensor/dtype.ts";
 import { sizeOf, tensor } from "../tensor/tensor.ts";
-import { type AttrMap, NodeAttrs } from "./attrs.ts";
+import { type Attr, type AttrMap, intAttr, NodeAttrs, typeAttr } from "./attrs.ts";
 import type { WasmDevice } from "./backend.ts";
 import { DataflowExecutor } from "./dataflow.ts";
 import { DeviceRunner, EitherRunner, HostRunner, type Kernel, LinearExecutor, RawRunner } from "./execute.ts";
@@ -241,20 +239,21 @@ class PlanBuilder {
 
   /** 変数の行を引く演算を、変数の読み出しと普通の Gather に分ける。埋め込み表が定数になり、デバイスにも載る。 */
   #expandGather(flat: FlatNode, node: PlanNode): void {
-    const type = (wire: number) => create(AttrValueSchema, { value: { case: "type", value: wire } });
     const [handle, indices] = node.inputs;
     const dtype = flat.attrs.wireType("dtype");
-    const read = this.#synthesize(`${node.name}/read`, "ReadVariableOp", { dtype: type(dtype) }, [handle!]);
+    const read = this.#synthesize(`${node.name}/read`, "ReadVariableOp", { dtype: typeAttr(dtype) }, [
+      handle!,
+    ]);
     read.controls.push(...node.controls);
-    const attrs: Record<string, AttrMap[string]> = {
-      Tparams: type(dtype),
-      Tindices: type(flat.attrs.wireType("Tindices")),
+    const attrs: Record<string, Attr> = {
+      Tparams: typeAttr(dtype),
+      Tindices: typeAttr(flat.attrs.wireType("Tindices")),
     };
     node.inputs = [{ node: read, index: 0 }, indices!];
     if (flat.op === "ResourceGather") {
-      attrs["Taxis"] = type(DataType.DT_INT32);
+      attrs["Taxis"] = typeAttr(DataType.DT_INT32);
       const batchDims = flat.attrs.bigint("batch_dims");
-      attrs["batch_dims"] = create(AttrValueSchema, { value: { case: "i", value: batchDims } });
+      attrs["batch_dims"] = intAttr(batchDims);
       const axis = this.#synthesize(`${node.name}/axis`, "Const", {}, []);
       axis.constants = [Value.ofTensor(tensor("int32", [], Int32Array.of(Number(batchDims)))).retain()];
       node.inputs.push({ node: axis, index: 0 });

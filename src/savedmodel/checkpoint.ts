@@ -1,4 +1,4 @@
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
 import { dataLoss, invalidArgument, notFound, type StatusError, unimplemented } from "../base/status.ts";
 import {
   type BundleEntryProto,
@@ -11,6 +11,7 @@ import { type Shape, sizeOf, type Tensor, tensor } from "../tensor/tensor.ts";
 import { bytesOfTensor, tensorFromBytes } from "../tensor/tensor_bytes.ts";
 import { shapeFromProto } from "../tensor/tensor_proto.ts";
 import { crc32c, maskCrc } from "./crc32c.ts";
+import { readMessage } from "./read_message.ts";
 import { compareBytes, MAX_TABLE_BYTES, readTable, writeTable } from "./sstable.ts";
 import { inFile, READ_CHUNK_BYTES, type Storage, type StorageFile } from "./storage.ts";
 import {
@@ -275,7 +276,7 @@ interface Index {
 function readIndex(bytes: Uint8Array): Index {
   const [first, ...table] = readTable(bytes);
   if (first === undefined || first.key.length > 0) throw dataLoss("Checkpoint index has no header");
-  const header = parse(() => fromBinary(BundleHeaderProtoSchema, first.value), "header");
+  const header = parse(() => readMessage("tensorflow.BundleHeaderProto", first.value), "header");
   const { minConsumer = 0, badConsumers = [] } = header.version ?? {};
   if (minConsumer > BUNDLE_VERSION || badConsumers.includes(BUNDLE_VERSION)) {
     throw invalidArgument(
@@ -288,7 +289,7 @@ function readIndex(bytes: Uint8Array): Index {
   const rows = new Map<string, StoredEntry>();
   for (const { key, value } of table) {
     const name = decoder.decode(key);
-    const entry = parse(() => fromBinary(BundleEntryProtoSchema, value), name);
+    const entry = parse(() => readMessage("tensorflow.BundleEntryProto", value), name);
     rows.set(rowKey(key), storedEntry(name, entry, header.numShards));
   }
   checkOverlap(rows.values());

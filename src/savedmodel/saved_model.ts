@@ -1,4 +1,4 @@
-import { createRegistry, fromBinary } from "@bufbuild/protobuf";
+import { createRegistry } from "@bufbuild/protobuf";
 import { unpackAny } from "../base/any.ts";
 import {
   Code,
@@ -24,7 +24,7 @@ import type { Signature } from "../tensor/signature.ts";
 import { signatureFromProto } from "../tensor/signature_proto.ts";
 import { MAX_PADDED_BYTES } from "../tensor/tensor_proto.ts";
 import { CheckpointReader } from "./checkpoint.ts";
-import { checkDecodedSize } from "./decode_limits.ts";
+import { readMessage } from "./read_message.ts";
 import { inFile, resolveInside, type Storage } from "./storage.ts";
 
 /** protobuf の上限。これより大きい saved_model.pb は作れない。 */
@@ -133,9 +133,7 @@ export async function readSavedModelProto(
 
 function parseBinary(path: string, bytes: Uint8Array): SavedModel {
   try {
-    checkDecodedSize(SavedModelSchema, bytes);
-    // 知らないフィールドは覚えない。細かなものを大量に並べればメモリを食うだけになる。
-    return fromBinary(SavedModelSchema, bytes, { readUnknownFields: false });
+    return readMessage("tensorflow.SavedModel", bytes);
   } catch (thrown) {
     const message = `Can't parse ${path} as binary proto`;
     if (thrown instanceof StatusError && thrown.code === Code.RESOURCE_EXHAUSTED) {
