@@ -95,6 +95,6 @@ test.each(paths.map((path, i) => [path, i] as const))("%s is described as protob
 
 test("src/gen is what proto/ generates", async () => {
   const fresh = generateMessages();
-  expect(paths).toEqual([...fresh.keys()]);
+  expect(paths).toEqual([...fresh.keys()].filter((path) => path.endsWith("_pb.ts")));
   for (const [path, text] of fresh) expect(await Bun.file(join(gen, path)).text()).toBe(text);
 }, 60_000);
