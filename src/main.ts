@@ -1,4 +1,5 @@
 import { basename } from "node:path";
+import { holdProcess } from "./base/clock.ts";
 
 async function serve(args: readonly string[], { entrypoint = false } = {}): Promise<number> {
   return (await import("./cli/serve.ts")).serve(args, { entrypoint });
@@ -28,8 +29,9 @@ async function main(): Promise<number> {
   return word === "serve" ? serve(rest) : runCommand(word, rest);
 }
 
+// 終わりを決めるのは main だけ。待つものが無くなったことでも、開いたままの接続やタイマーでもない。
+holdProcess();
 main().then(
-  // 開いたままの接続やタイマーに終了を待たせない。
   (exitCode) => process.exit(exitCode),
   (error: unknown) => {
     console.error(error);

@@ -77,3 +77,11 @@ export function hasWaited(
   const waitedMs = nowMs - sinceMs;
   return waitedMs > limitMs && waitedMs - clock.frozenSince(sinceMs) > limitMs;
 }
+
+/**
+ * プロセスを終わらせない。時計のタイマーは終了を妨げず、入口も開くまでは何も待っていないので、
+ * これが無いと、モデルの置き場所や読み込みのやり直しを待つ間に黙って(終了コード 0 で)終わる。
+ */
+export function holdProcess(): void {
+  setInterval(() => {}, 0x7fffffff);
+}
