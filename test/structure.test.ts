@@ -78,7 +78,6 @@ test.each([
   ["elysia", ["rest"]],
   ["@grpc/grpc-js", ["client"]],
   ["@tensorflow/", ["graph", "assets"]],
-  ["pino", ["base"]],
 ])("%s is imported only by %j", (library, rooms) => {
   const others = written
     .filter(

@@ -1,5 +1,3 @@
-import pino from "pino";
-
 /** ログに付ける項目。値は JSON にできるもの。`error` だけは Error を渡せる。 */
 export type LogFields = Readonly<Record<string, unknown>>;
 
@@ -14,17 +12,37 @@ export interface Logger {
 export type LogLevel = "debug" | "info" | "warn" | "error" | "silent";
 export type LogFormat = "text" | "json";
 
-const badges = new Map([
-  [20, "D"],
-  [30, "I"],
-  [40, "W"],
-  [50, "E"],
+/** 軽い順。 */
+const levels = ["debug", "info", "warn", "error", "silent"] as const;
+const badges: ReadonlyMap<unknown, string> = new Map([
+  ["debug", "D"],
+  ["info", "I"],
+  ["warn", "W"],
+  ["error", "E"],
 ]);
+
+/** 誤りと、その原因をさかのぼったもの。 */
+function withCauses(error: Error): readonly Error[] {
+  const chain = [error];
+  for (let { cause } = error; cause instanceof Error && !chain.includes(cause); { cause } = cause) {
+    chain.push(cause);
+  }
+  return chain;
+}
 
 /** 名前は `error.name` から取る。クラスの名前は、実行ファイルでは縮められている。 */
 function serializeError(error: unknown): unknown {
-  if (!(error instanceof Error)) return error;
-  return { ...pino.stdSerializers.err(error), type: error.name };
+  if (!(error instanceof Error)) return typeof error === "string" ? error : Bun.inspect(error);
+  const chain = withCauses(error);
+  // `code` や `path` など。ソケットのような大きなものは書かない。
+  const details = Object.entries(error).filter(([, value]) => /^(string|number|boolean)$/.test(typeof value));
+  return {
+    type: error.name,
+    message: chain.map(({ message }) => message).join(": "),
+    stack: chain.map(({ stack }) => stack).join("\ncaused by: "),
+    ...(error instanceof AggregateError ? { aggregateErrors: error.errors.map(serializeError) } : {}),
+    ...Object.fromEntries(details),
+  };
 }
 
 const FRAMES = 4;
@@ -47,36 +65,31 @@ function errorText(value: unknown): string {
 export function formatText(record: Readonly<Record<string, unknown>>): string {
   const { time, level, msg, ...fields } = record;
   const tail = Object.entries(fields)
+    .filter(([, value]) => value !== undefined)
     .map(([key, value]) => {
       if (key === "error") return ` error=${errorText(value)}`;
       return ` ${key}=${typeof value === "string" && !/[\s="]/.test(value) ? value : JSON.stringify(value)}`;
     })
     .join("");
-  return `${String(time).replace("T", " ").replace("Z", "")}: ${badges.get(Number(level)) ?? "?"} ${String(msg)}${tail}\n`;
+  return `${String(time).replace("T", " ").replace("Z", "")}: ${badges.get(level) ?? "?"} ${String(msg)}${tail}\n`;
 }
 
 /**
  * @param write 1 行(改行つき)を受け取る出口。
  */
 export function createLogger(format: LogFormat, level: LogLevel, write: (line: string) => void): Logger {
-  const logger = pino(
-    {
-      level,
-      base: null,
-      timestamp: pino.stdTimeFunctions.isoTime,
-      serializers: { error: serializeError },
-      ...(format === "json" ? { formatters: { level: (label: string) => ({ level: label }) } } : {}),
-    },
-    { write: format === "json" ? write : (line: string) => write(formatText(JSON.parse(line))) },
-  );
-  const at =
-    (method: "debug" | "info" | "warn" | "error") =>
-    (event: string, fields?: LogFields): void => {
-      if (fields === undefined) logger[method](event);
-      else logger[method](fields, event);
+  const at = (own: Exclude<LogLevel, "silent">): Logger["info"] => {
+    if (levels.indexOf(own) < levels.indexOf(level)) return ignore;
+    return (msg, fields = {}) => {
+      const error = "error" in fields ? { error: serializeError(fields["error"]) } : {};
+      const record = { level: own, time: new Date().toISOString(), ...fields, ...error, msg };
+      write(format === "json" ? `${JSON.stringify(record)}\n` : formatText(record));
     };
+  };
   return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
 }
 
+const ignore = (): void => {};
+
 /** 何も書かない Logger。 */
-export const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} };
+export const silentLogger: Logger = { debug: ignore, info: ignore, warn: ignore, error: ignore };

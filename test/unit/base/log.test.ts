@@ -44,6 +44,47 @@ describe("createLogger()", () => {
     expect(lines[1]).toMatch(/: E b error="TypeError: boom" stack="at .+"\n$/);
   });
 
+  const errorIn = (error: unknown): Record<string, unknown> => {
+    const lines: string[] = [];
+    createLogger("json", "info", (line) => lines.push(line)).error("e", { error });
+    return JSON.parse(lines[0]!).error;
+  };
+
+  test("an error tells its causes, those it holds, and its plain details", () => {
+    const cause = Object.assign(new RangeError("deep"), { cause: undefined as unknown });
+    const error = Object.assign(new Error("top", { cause }), { code: "EIO", socket: { itself: {} } });
+    // 原因が輪になっていても終わる。
+    cause.cause = error;
+    expect(errorIn(error)).toEqual({
+      type: "Error",
+      message: "top: deep",
+      stack: expect.stringContaining("caused by: RangeError: deep"),
+      code: "EIO",
+    });
+    expect(errorIn(new AggregateError([new Error("one"), "two"], "many"))).toMatchObject({
+      message: "many",
+      aggregateErrors: [{ message: "one" }, "two"],
+    });
+  });
+
+  test("whatever was thrown can be written", () => {
+    const circle: Record<string, unknown> = {};
+    circle["itself"] = circle;
+    expect([errorIn("text"), errorIn(circle), errorIn(undefined)]).toEqual([
+      "text",
+      expect.stringContaining("itself"),
+      "undefined",
+    ] as never);
+  });
+
+  test("fields without a value are left out", () => {
+    for (const format of ["text", "json"] as const) {
+      const lines: string[] = [];
+      createLogger(format, "info", (line) => lines.push(line)).info("e", { gone: undefined });
+      expect(lines[0]).not.toContain("gone");
+    }
+  });
+
   test.each([
     ["debug", 4],
     ["warn", 2],
@@ -55,7 +96,7 @@ describe("createLogger()", () => {
 });
 
 test("formatText() marks an unknown level", () => {
-  expect(formatText({ time: "2026-01-02T03:04:05.006Z", level: 99, msg: "m" })).toBe(
+  expect(formatText({ time: "2026-01-02T03:04:05.006Z", level: "fatal", msg: "m" })).toBe(
     "2026-01-02 03:04:05.006: ? m\n",
   );
 });
