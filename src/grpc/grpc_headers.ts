@@ -45,13 +45,22 @@ export function timeoutOf(headers: RequestHeaders): number | undefined {
   return timeoutMs > MAX_TIMER_MS ? undefined : timeoutMs;
 }
 
-/** 見える ASCII のほかは、UTF-8 のバイトを百分率で書く。 */
+/**
+ * 見える ASCII のほかは、UTF-8 のバイトを百分率で書く。端の空白も、HTTP/2 が見出しの値に許さないので、そうする。
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc9113#section-8.2.1
+ */
 export function encodeMessage(text: string): string {
-  if (/^[ -$&-~]*$/.test(text)) return text;
+  if (/^(?:[!-$&-~](?:[ -$&-~]*[!-$&-~])?)?$/.test(text)) return text;
+  const bytes = Buffer.from(text);
   let out = "";
-  for (const byte of Buffer.from(text)) {
-    const isPlain = byte >= 0x20 && byte <= 0x7e && byte !== 0x25;
-    out += isPlain ? String.fromCharCode(byte) : `%${byte.toString(16).toUpperCase().padStart(2, "0")}`;
+  for (const [i, byte] of bytes.entries()) {
+    const isPlain = byte > 0x20 && byte <= 0x7e && byte !== 0x25;
+    const isInnerSpace = byte === 0x20 && i > 0 && i < bytes.length - 1;
+    out +=
+      isPlain || isInnerSpace
+        ? String.fromCharCode(byte)
+        : `%${byte.toString(16).toUpperCase().padStart(2, "0")}`;
   }
   return out;
 }
