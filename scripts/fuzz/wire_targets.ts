@@ -420,8 +420,9 @@ function comparePredict(bytes: Uint8Array): void {
   const inputs = new Map(
     Object.entries(message.inputs).map(([alias, proto]) => [alias, comparable(viaDescriptor(proto))]),
   );
-  const { inputs: given, ...rest } = ours;
-  const mine = new Map([...given].map(([alias, value]) => [alias, comparable(value)]));
+  const { spec, signatureName, outputFilter } = ours;
+  const rest = { spec, signatureName, outputFilter };
+  const mine = new Map([...ours.inputs].map(([alias, value]) => [alias, comparable(value)]));
   if (!isDeepStrictEqual(rest, reference)) throw new Mismatch("PredictRequest", bytes, rest, reference);
   if (!isDeepStrictEqual(mine, inputs)) throw new Mismatch("PredictRequest.inputs", bytes, mine, inputs);
 }

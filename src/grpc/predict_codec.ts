@@ -1,41 +1,162 @@
 import { fromBinary } from "@bufbuild/protobuf";
-import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
 import { Code, StatusError } from "../base/status.ts";
 import { ModelSpecSchema } from "../gen/tensorflow_serving/apis/model_pb.ts";
 import type { ModelSpec } from "../service/model_spec.ts";
 import type { RequestInputs } from "../service/predict_plan.ts";
-import type { PredictResult } from "../service/prediction_service.ts";
+import type { PredictRequest, PredictResult } from "../service/prediction_service.ts";
 import type { PaddingBudget } from "../tensor/padding_budget.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { BrokenWire, decodeTensorProto, encodeTensorProto } from "../tensor/tensor_wire.ts";
-import { concatBytes } from "./bytes.ts";
+import {
+  decodeTensorProto,
+  encodeTensorProto,
+  smallTensorSize,
+  writeSmallTensor,
+} from "../tensor/tensor_wire.ts";
+import { BrokenWire, LENGTH, type Span, VARINT, WireReader } from "../tensor/wire_reader.ts";
+import { concatBytes, plainBytes } from "./bytes.ts";
 import { fromModelSpecProto } from "./model_spec_proto.ts";
 
-/** PredictRequest のうち、読まれるもの。 */
-export interface PredictCall {
-  readonly spec: ModelSpec | undefined;
-  readonly signatureName: string;
-  readonly inputs: RequestInputs;
-  readonly outputFilter: readonly string[];
-  /** 入力を読む場所が無い。モデルとシグネチャが決まってから、これで断る。 */
-  readonly refusal?: StatusError;
-}
-
-const field = (number: number): number => (number << 3) | WireType.LengthDelimited;
+const field = (number: number): number => (number << 3) | LENGTH;
 const MODEL_SPEC = field(1);
 const INPUTS = field(2);
 const OUTPUT_FILTER = field(3);
 const KEY = field(1);
 const VALUE = field(2);
+const utf8 = new TextDecoder("utf-8", { fatal: true });
+const noFilter: readonly string[] = [];
+
+/** PredictRequest のうち、読まれるもの。そのまま service への要求になる。 */
+export class PredictCall implements PredictRequest {
+  spec: ModelSpec | undefined;
+  signatureName = "";
+  readonly inputs = new Map<string, Tensor | undefined>();
+  outputFilter: readonly string[] = noFilter;
+  /** 入力を読む場所が無い。モデルとシグネチャが決まってから、これで断る。 */
+  refusal: StatusError | undefined;
+
+  readInputs(): RequestInputs {
+    if (this.refusal !== undefined) throw this.refusal;
+    return this.inputs;
+  }
+}
+
+interface Named {
+  readonly spec: ModelSpec | undefined;
+  readonly signatureName: string;
+}
+
+/** 同じ客は同じモデルを呼び続けるので、最後に読んだものを覚える。 */
+class Remembered<T> {
+  readonly #read: (bytes: Uint8Array) => T;
+  #bytes: Uint8Array = new Uint8Array(0);
+  #value: T | undefined;
+
+  constructor(read: (bytes: Uint8Array) => T) {
+    this.#read = read;
+  }
+
+  get(bytes: Uint8Array, from: number, to: number): T {
+    const known = this.#bytes;
+    if (this.#value !== undefined && known.length === to - from) {
+      let at = 0;
+      while (at < known.length && known[at] === bytes[from + at]) at++;
+      if (at === known.length) return this.#value;
+    }
+    const given = plainBytes(bytes.subarray(from, to));
+    const value = this.#read(given);
+    if (given.length <= MAX_REMEMBERED_BYTES) {
+      this.#bytes = given.slice();
+      this.#value = value;
+    }
+    return value;
+  }
+}
+
+/** これより長いものは覚えない。 */
+const MAX_REMEMBERED_BYTES = 1024;
+
+const specs = new Remembered<Named>((bytes) => {
+  const spec = fromBinary(ModelSpecSchema, bytes);
+  return { spec: fromModelSpecProto(spec), signatureName: spec.signatureName };
+});
+const aliases = new Remembered<string>((bytes) => utf8.decode(bytes));
+
+/**
+ * PredictRequest を、途中のメッセージを作らずに読む。使わないフィールドは読み飛ばす。
+ *
+ * @param padding 埋め草に使ってよい場所。
+ * @throws 壊れたワイヤ(客には INTERNAL)。
+ */
+export function decodePredictRequest(bytes: Uint8Array, padding?: PaddingBudget): PredictCall {
+  const call = new PredictCall();
+  const reader = new WireReader(bytes);
+  let spec: Uint8Array | undefined;
+  let specAt: Span | undefined;
+  while (reader.at < reader.end) {
+    const tag = reader.tag();
+    if (tag === INPUTS) readInput(reader, call, padding);
+    else if (tag === MODEL_SPEC) {
+      const span = reader.span();
+      if (specAt === undefined) specAt = span;
+      else spec = merge(spec ?? part(bytes, specAt), part(bytes, span));
+    } else if (tag === OUTPUT_FILTER) {
+      const span = reader.span();
+      call.outputFilter = [...call.outputFilter, utf8.decode(part(bytes, span))];
+    } else reader.skip(tag);
+  }
+  if (specAt !== undefined) {
+    const named =
+      spec === undefined ? specs.get(bytes, specAt.from, specAt.to) : specs.get(spec, 0, spec.length);
+    call.spec = named.spec;
+    call.signatureName = named.signatureName;
+  }
+  return call;
+}
+
+const part = (bytes: Uint8Array, { from, to }: Span): Uint8Array => bytes.subarray(from, to);
 
 /** 単数のメッセージが 2 度来たら、protobuf では後のものが前のものに合流する。連結と同じ意味になる。 */
-const merge = (known: Uint8Array | undefined, more: Uint8Array): Uint8Array =>
-  known === undefined ? more : concatBytes([known, more]);
+const merge = (known: Uint8Array, more: Uint8Array): Uint8Array => concatBytes([known, more]);
+
+function readInput(reader: WireReader, call: PredictCall, padding: PaddingBudget | undefined): void {
+  const { bytes } = reader;
+  const outer = reader.enter();
+  let key = "";
+  let value: Span | undefined;
+  let merged: Uint8Array | undefined;
+  while (reader.at < reader.end) {
+    const tag = reader.tag();
+    if (tag === KEY) {
+      const { from, to } = reader.span();
+      key = aliases.get(bytes, from, to);
+    } else if (tag === VALUE) {
+      const span = reader.span();
+      if (value === undefined) value = span;
+      else merged = merge(merged ?? part(bytes, value), part(bytes, span));
+    } else reader.skip(tag);
+  }
+  reader.end = outer;
+  try {
+    const tensor =
+      merged !== undefined
+        ? decodeTensor(merged, padding, 0, merged.length)
+        : value && decodeTensor(bytes, padding, value.from, value.to);
+    call.inputs.set(key, tensor);
+  } catch (thrown) {
+    if (!(thrown instanceof StatusError) || thrown.code !== Code.RESOURCE_EXHAUSTED) throw thrown;
+    call.refusal = thrown;
+  }
+}
 
 /** 復号できないテンソルは undefined。どの順で断るかは service が決める。 @throws BrokenWire, RESOURCE_EXHAUSTED */
-function decodeTensor(bytes: Uint8Array, padding: PaddingBudget | undefined): Tensor | undefined {
+function decodeTensor(
+  bytes: Uint8Array,
+  padding: PaddingBudget | undefined,
+  from: number,
+  to: number,
+): Tensor | undefined {
   try {
-    return decodeTensorProto(bytes, padding);
+    return decodeTensorProto(bytes, padding, from, to);
   } catch (thrown) {
     if (
       thrown instanceof StatusError &&
@@ -45,65 +166,6 @@ function decodeTensor(bytes: Uint8Array, padding: PaddingBudget | undefined): Te
       return undefined;
     throw thrown;
   }
-}
-
-function readInput(
-  bytes: Uint8Array,
-  inputs: Map<string, Tensor | undefined>,
-  padding: PaddingBudget | undefined,
-): StatusError | undefined {
-  const reader = new BinaryReader(bytes);
-  let key = "";
-  let value: Uint8Array | undefined;
-  while (reader.pos < reader.len) {
-    const tag = reader.uint32();
-    if (tag === KEY) key = reader.string(true);
-    else if (tag === VALUE) value = merge(value, reader.bytes());
-    else skip(reader, tag);
-  }
-  try {
-    inputs.set(key, value === undefined ? undefined : decodeTensor(value, padding));
-  } catch (thrown) {
-    if (thrown instanceof StatusError && thrown.code === Code.RESOURCE_EXHAUSTED) return thrown;
-    throw thrown;
-  }
-  return undefined;
-}
-
-function skip(reader: BinaryReader, tag: number): void {
-  const number = tag >>> 3;
-  const wireType = tag & 7;
-  if (number === 0 || wireType === WireType.EndGroup) throw new Error(`illegal tag: ${tag}`);
-  reader.skip(wireType, number);
-}
-
-/**
- * PredictRequest を、途中のメッセージを作らずに読む。使わないフィールドは読み飛ばす。
- *
- * @param padding 埋め草に使ってよい場所。
- * @throws 壊れたワイヤ(客には INTERNAL)。
- */
-export function decodePredictRequest(bytes: Uint8Array, padding?: PaddingBudget): PredictCall {
-  const reader = new BinaryReader(bytes);
-  const inputs = new Map<string, Tensor | undefined>();
-  const outputFilter: string[] = [];
-  let specBytes: Uint8Array | undefined;
-  let refusal: StatusError | undefined;
-  while (reader.pos < reader.len) {
-    const tag = reader.uint32();
-    if (tag === INPUTS) refusal = readInput(reader.bytes(), inputs, padding) ?? refusal;
-    else if (tag === MODEL_SPEC) specBytes = merge(specBytes, reader.bytes());
-    else if (tag === OUTPUT_FILTER) outputFilter.push(reader.string(true));
-    else skip(reader, tag);
-  }
-  const spec = specBytes === undefined ? undefined : fromBinary(ModelSpecSchema, specBytes);
-  return {
-    spec: fromModelSpecProto(spec),
-    signatureName: spec?.signatureName ?? "",
-    inputs,
-    outputFilter,
-    ...(refusal === undefined ? {} : { refusal }),
-  };
 }
 
 const varintSize = (value: number): number => {
@@ -143,7 +205,17 @@ class Writer {
   string(tag: number, text: string, size: number): void {
     this.varint(tag);
     this.varint(size);
-    this.#at += this.bytes.write(text, this.#at);
+    // 短い ASCII なら、ネイティブの変換を呼ぶより 1 字ずつ写すほうが速い。
+    if (size === text.length && size <= SHORT_TEXT) {
+      for (let i = 0; i < size; i++) this.bytes[this.#at++] = text.charCodeAt(i);
+    } else this.#at += this.bytes.write(text, this.#at);
+  }
+
+  small(tag: number, value: Tensor, size: number, asContent: boolean): void {
+    this.varint(tag);
+    this.varint(size);
+    writeSmallTensor(this.bytes, this.#at, value, asContent);
+    this.#at += size;
   }
 
   raw(tag: number, bytes: Uint8Array): void {
@@ -159,7 +231,16 @@ const ANSWERED_SPEC = field(2);
 const NAME = field(1);
 const VERSION = field(2);
 const SIGNATURE_NAME = field(3);
-const INT64_VALUE = (1 << 3) | WireType.Varint;
+const INT64_VALUE = (1 << 3) | VARINT;
+
+/** 自分で写すほうが速い長さ。 */
+const SHORT_TEXT = 32;
+
+function utf8Size(text: string): number {
+  if (text.length > SHORT_TEXT) return Buffer.byteLength(text);
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 127) return Buffer.byteLength(text);
+  return text.length;
+}
 
 /** 長さつきの値 1 つの大きさ。印は 1 バイト。 */
 const sizeOfField = (size: number): number => 1 + varintSize(size) + size;
@@ -172,6 +253,15 @@ const int64Size = (value: bigint): number => {
   return size;
 };
 
+/** 書く出力 1 つ。`value` は、書き終えたバイト列か、短いのでその場で書くテンソル。 */
+interface Entry {
+  readonly alias: string;
+  readonly aliasSize: number;
+  readonly value: Uint8Array | Tensor;
+  readonly valueSize: number;
+  readonly entrySize: number;
+}
+
 /**
  * PredictResponse を書く。バイト列は生成された記述で書いたものと同じ。
  *
@@ -181,27 +271,30 @@ export function encodePredictResponse(
   { id, signatureName, outputs }: PredictResult,
   asContent: boolean,
 ): Uint8Array {
-  const nameSize = Buffer.byteLength(id.name);
-  const signatureSize = Buffer.byteLength(signatureName);
+  const nameSize = utf8Size(id.name);
+  const signatureSize = utf8Size(signatureName);
   const wrapperSize = id.version === 0n ? 0 : 1 + int64Size(id.version);
   const specSize = sizeOfString(nameSize) + sizeOfField(wrapperSize) + sizeOfString(signatureSize);
   let size = sizeOfField(specSize);
-  const entries: { alias: string; aliasSize: number; value: Uint8Array; entrySize: number }[] = [];
+  const entries: Entry[] = [];
   for (const [alias, output] of outputs) {
-    const value = encodeTensorProto(output, asContent);
-    const aliasSize = Buffer.byteLength(alias);
+    const smallSize = smallTensorSize(output);
+    const value = smallSize > 0 ? output : encodeTensorProto(output, asContent);
+    const valueSize = value instanceof Uint8Array ? value.length : smallSize;
+    const aliasSize = utf8Size(alias);
     // 対応表の項目だけは、空の鍵も書く。
-    const entrySize = sizeOfField(aliasSize) + sizeOfField(value.length);
-    entries.push({ alias, aliasSize, value, entrySize });
+    const entrySize = sizeOfField(aliasSize) + sizeOfField(valueSize);
+    entries.push({ alias, aliasSize, value, valueSize, entrySize });
     size += sizeOfField(entrySize);
   }
 
   const writer = new Writer(size);
-  for (const { alias, aliasSize, value, entrySize } of entries) {
+  for (const { alias, aliasSize, value, valueSize, entrySize } of entries) {
     writer.varint(OUTPUTS);
     writer.varint(entrySize);
     writer.string(KEY, alias, aliasSize);
-    writer.raw(VALUE, value);
+    if (value instanceof Uint8Array) writer.raw(VALUE, value);
+    else writer.small(VALUE, value, valueSize, asContent);
   }
   writer.varint(ANSWERED_SPEC);
   writer.varint(specSize);

@@ -133,14 +133,8 @@ export function predictionRpcs(
   };
 
   return [
-    work(predict, predictCodec, ({ spec, signatureName, inputs, outputFilter, refusal }, context) =>
-      predictCall(spec?.name ?? "", () => {
-        const readInputs = () => {
-          if (refusal !== undefined) throw refusal;
-          return inputs;
-        };
-        return service.predict({ spec, signatureName, readInputs, outputFilter }, context);
-      }),
+    work(predict, predictCodec, (request, context) =>
+      predictCall(request.spec?.name ?? "", () => service.predict(request, context)),
     ),
     work(
       classify,

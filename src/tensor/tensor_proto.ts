@@ -17,7 +17,7 @@ import { fromBfloat16Bits, fromHalfBits, toBfloat16Bits, toHalfBits } from "./ha
 import { type Shape, sizeOf, type Tensor, tensor } from "./tensor.ts";
 import { bytesOfTensor, tensorFromBytes } from "./tensor_bytes.ts";
 
-const MAX_RANK = 254;
+export const MAX_RANK = 254;
 const MAX_INT64 = 2n ** 63n - 1n;
 /** 届いた値より要素が多い(最後の値で埋める)ときに許す大きさ。数バイトの要求に大きな場所を取らせない。 */
 export const MAX_PADDED_BYTES = 256 * 2 ** 20;

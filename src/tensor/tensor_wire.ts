@@ -1,4 +1,4 @@
-import { Code, resourceExhausted, StatusError } from "../base/status.ts";
+import { resourceExhausted } from "../base/status.ts";
 import {
   allocate,
   byteWidth,
@@ -12,14 +12,15 @@ import { fromBfloat16Bits, fromHalfBits, toBfloat16Bits, toHalfBits } from "./ha
 import type { PaddingBudget } from "./padding_budget.ts";
 import { type Shape, sizeOf, type Tensor, tensor } from "./tensor.ts";
 import { bytesOfTensor, tensorFromBytes } from "./tensor_bytes.ts";
-import { checkedShape, checkPadding, MAX_PADDED_BYTES, REFERENCE_BYTES, valueDType } from "./tensor_proto.ts";
-
-const VARINT = 0;
-const FIXED64 = 1;
-const LENGTH = 2;
-const GROUP = 3;
-const FIXED32 = 5;
-const MAX_GROUP_DEPTH = 32;
+import {
+  checkedShape,
+  checkPadding,
+  MAX_PADDED_BYTES,
+  MAX_RANK,
+  REFERENCE_BYTES,
+  valueDType,
+} from "./tensor_proto.ts";
+import { FIXED32, FIXED64, LENGTH, type Span, truncated, VARINT, WireReader } from "./wire_reader.ts";
 
 const DTYPE = 1;
 const TENSOR_SHAPE = 2;
@@ -50,109 +51,8 @@ const valueFields: { readonly [D in DType]: number } = {
   uint64: 17,
 };
 
-/** ワイヤを前から読む。読み過ぎは必ず INVALID_ARGUMENT。 */
-class WireReader {
-  readonly bytes: Uint8Array;
-  readonly end: number;
-  at: number;
-  /** 直前の varint の下位・上位 32 ビット。 */
-  low = 0;
-  high = 0;
-
-  constructor(bytes: Uint8Array, at = 0, end = bytes.length) {
-    this.bytes = bytes;
-    this.at = at;
-    this.end = end;
-  }
-
-  /** low と high に入れる。64 ビットの値でも BigInt を作らない。 */
-  varint(): void {
-    let low = 0;
-    let high = 0;
-    for (let shift = 0; shift < 70; shift += 7) {
-      if (this.at >= this.end) throw truncated();
-      const byte = this.bytes[this.at++]!;
-      const bits = byte & 127;
-      if (shift < 28) low |= bits << shift;
-      else if (shift === 28) {
-        low |= bits << 28;
-        high = bits >>> 4;
-      } else if (shift < 64) high |= bits << (shift - 32);
-      if (byte < 128) {
-        this.low = low;
-        this.high = high;
-        return;
-      }
-    }
-    throw new BrokenWire("TensorProto has a varint longer than 10 bytes");
-  }
-
-  /** 長さつきの部分の範囲を返し、その先へ進む。 */
-  span(): Span {
-    this.varint();
-    const length = this.low >>> 0;
-    if (this.high !== 0 || length > this.end - this.at) throw truncated();
-    const from = this.at;
-    this.at += length;
-    return { from, to: this.at };
-  }
-
-  /** 印の次の値を読み飛ばす。 */
-  skip(tag: number, depth = 0): void {
-    switch (tag & 7) {
-      case VARINT:
-        this.varint();
-        return;
-      case FIXED64:
-        this.advance(8);
-        return;
-      case LENGTH:
-        this.span();
-        return;
-      case FIXED32:
-        this.advance(4);
-        return;
-      case GROUP: {
-        if (depth >= MAX_GROUP_DEPTH) throw new BrokenWire("TensorProto nests too deeply");
-        const close = (tag & ~7) | 4;
-        for (;;) {
-          const inner = this.tag();
-          if (inner === close) return;
-          this.skip(inner, depth + 1);
-        }
-      }
-    }
-    throw new BrokenWire("TensorProto has an unknown wire type");
-  }
-
-  tag(): number {
-    this.varint();
-    if (this.high !== 0 || this.low >>> 3 === 0) throw new BrokenWire("TensorProto has an invalid tag");
-    return this.low >>> 0;
-  }
-
-  advance(count: number): void {
-    if (count > this.end - this.at) throw truncated();
-    this.at += count;
-  }
-}
-
-interface Span {
-  readonly from: number;
-  readonly to: number;
-}
-
-/** protobuf として読めない。値が悪いだけの失敗とは、客への答えが違う。 */
-export class BrokenWire extends StatusError {
-  constructor(message: string) {
-    super(Code.INVALID_ARGUMENT, message);
-  }
-}
-
 /** これより小さい埋め草は数えない。 */
 const FREE_PADDING_BYTES = 64 * 2 ** 10;
-
-const truncated = () => new BrokenWire("TensorProto is truncated");
 
 /**
  * 直列化された TensorProto を、途中のメッセージを作らずに読む。結果は
@@ -164,48 +64,82 @@ const truncated = () => new BrokenWire("TensorProto is truncated");
  * @throws INVALID_ARGUMENT {@link tensorFromProto} が退けるもの。
  * @throws RESOURCE_EXHAUSTED `padding` が足りない。
  */
-export function decodeTensorProto(bytes: Uint8Array, padding?: PaddingBudget): Tensor {
-  const reader = new WireReader(bytes);
+export function decodeTensorProto(
+  bytes: Uint8Array,
+  padding?: PaddingBudget,
+  start = 0,
+  end = bytes.length,
+): Tensor {
+  const reader = new WireReader(bytes, start, end);
   let wireDType = 0;
   let content: Span | undefined;
-  const dims: bigint[] = [];
+  const dims: number[] = [];
   // 型が後から来てもよいように、まず値のありかだけを集める。
-  const spans = new Map<number, Span[]>();
-  while (reader.at < reader.end) {
+  let spans: Map<number, Span[]> | undefined;
+  // たいていは 1 か所だけにある。
+  let onlyField = 0;
+  let only: Span | undefined;
+  while (reader.at < end) {
     const tag = reader.tag();
     const field = tag >>> 3;
     const from = reader.at;
     if (tag === ((DTYPE << 3) | VARINT)) {
       reader.varint();
       wireDType = reader.low;
-    } else if (tag === ((TENSOR_SHAPE << 3) | LENGTH)) {
-      readShape(bytes, reader.span(), dims);
-    } else if (tag === ((TENSOR_CONTENT << 3) | LENGTH)) {
+      continue;
+    }
+    if (tag === ((TENSOR_SHAPE << 3) | LENGTH)) {
+      readShape(reader, dims);
+      continue;
+    }
+    if (tag === ((TENSOR_CONTENT << 3) | LENGTH)) {
       content = reader.span();
-    } else if ((tag & 7) === LENGTH) {
-      push(spans, field, reader.span());
-    } else {
+      continue;
+    }
+    let span: Span;
+    if ((tag & 7) === LENGTH) span = reader.span();
+    else {
       reader.skip(tag);
-      if ((tag & 7) === elementWire(field)) push(spans, field, { from, to: reader.at });
+      if ((tag & 7) !== elementWire(field)) continue;
+      span = { from, to: reader.at };
+    }
+    if (only === undefined) {
+      only = span;
+      onlyField = field;
+    } else {
+      spans ??= new Map([[onlyField, [only]]]);
+      push(spans, field, span);
     }
   }
 
   const dtype = valueDType(wireDType);
-  const shape = checkedShape(dims);
+  const shape = toShape(dims);
   const count = sizeOf(shape);
   if (count === 0) return tensor(dtype, shape, allocate(dtype, 0));
-  if (content !== undefined && content.to > content.from) {
-    return tensorFromBytes(dtype, shape, bytes.subarray(content.from, content.to));
+  const width = fixedWidth(valueFields[dtype]);
+  const hasContent = content !== undefined && content.to > content.from;
+  const whole = hasContent
+    ? content
+    : spans === undefined && onlyField === valueFields[dtype]
+      ? only
+      : undefined;
+  if (width > 0 && whole !== undefined && whole.to - whole.from <= SMALL_BYTES) {
+    const length = count * lanesOf(dtype);
+    const data = whole.to - whole.from === length * width ? readSmall(bytes, whole, length) : undefined;
+    if (data !== undefined) return tensor(dtype, shape, data as never);
+  }
+  if (hasContent) {
+    return tensorFromBytes(dtype, shape, bytes.subarray(content!.from, content!.to));
   }
   const size = count * (byteWidth(dtype) || REFERENCE_BYTES);
   // 送られた値は、伸ばさなくても 8 倍になりうる(1 バイトの varint が int64 に、空文字列が参照に)。
-  const isPadded = size > bytes.length * 8 + FREE_PADDING_BYTES;
+  const isPadded = size > (end - start) * 8 + FREE_PADDING_BYTES;
   if (isPadded && size <= MAX_PADDED_BYTES && padding?.take(size) === false) {
     throw resourceExhausted(
       `Tensor of shape [${shape.join(",")}] is padded to ${size} bytes, too much at this moment`,
     );
   }
-  const values = spans.get(valueFields[dtype]) ?? [];
+  const values = spans?.get(valueFields[dtype]) ?? (whole === undefined ? [] : [whole]);
   if (dtype === "string") {
     checkPadding(dtype, shape, values.length);
     const strings = values.slice(0, count).map(({ from, to }) => bytes.subarray(from, to));
@@ -213,7 +147,6 @@ export function decodeTensorProto(bytes: Uint8Array, padding?: PaddingBudget): T
     while (strings.length < count) strings.push(last);
     return tensor(dtype, shape, strings);
   }
-  const width = fixedWidth(valueFields[dtype]);
   return width > 0 ? readFixed(bytes, values, dtype, shape, width) : readVarints(bytes, values, dtype, shape);
 }
 
@@ -236,27 +169,77 @@ function fixedWidth(field: number): number {
   return field === valueFields.double || field === valueFields.complex128 ? 8 : 0;
 }
 
-/** 同じフィールドが二度来たら protobuf の合流の規則どおり次元を足していく。 */
-function readShape(bytes: Uint8Array, { from, to }: Span, dims: bigint[]): void {
-  const reader = new WireReader(bytes, from, to);
-  while (reader.at < to) {
+/** 同じフィールドが二度来たら protobuf の合流の規則どおり次元を足していく。 @param dims 下位・上位 32 ビットの組。 */
+function readShape(reader: WireReader, dims: number[]): void {
+  const outer = reader.enter();
+  while (reader.at < reader.end) {
     const tag = reader.tag();
     if (tag !== ((2 << 3) | LENGTH)) {
       reader.skip(tag);
       continue;
     }
-    const span = reader.span();
-    const dim = new WireReader(bytes, span.from, span.to);
-    let size = 0n;
-    while (dim.at < dim.end) {
-      const inner = dim.tag();
+    const end = reader.enter();
+    let low = 0;
+    let high = 0;
+    while (reader.at < reader.end) {
+      const inner = reader.tag();
       if (inner === ((1 << 3) | VARINT)) {
-        dim.varint();
-        size = (BigInt(dim.high) << 32n) | BigInt(dim.low >>> 0);
-      } else dim.skip(inner);
+        reader.varint();
+        low = reader.low;
+        high = reader.high;
+      } else reader.skip(inner);
     }
-    dims.push(size);
+    reader.end = end;
+    dims.push(low, high);
   }
+  reader.end = outer;
+}
+
+/** @param words {@link readShape} の組。 @throws INVALID_ARGUMENT {@link checkedShape} */
+function toShape(words: readonly number[]): Shape {
+  const shape: number[] = [];
+  let count = 1;
+  for (let i = 0; i < words.length; i += 2) {
+    const size = words[i]! >>> 0;
+    count *= size;
+    if (words[i + 1] !== 0 || count > Number.MAX_SAFE_INTEGER || i >= MAX_RANK * 2) {
+      return checkedShape(toDims(words));
+    }
+    shape.push(size);
+  }
+  return shape;
+}
+
+function toDims(words: readonly number[]): bigint[] {
+  const dims: bigint[] = [];
+  for (let i = 0; i < words.length; i += 2) {
+    dims.push((BigInt(words[i + 1]!) << 32n) | BigInt(words[i]! >>> 0));
+  }
+  return dims;
+}
+
+/** これより短い値は、1 バイトずつ写す。`ArrayBuffer` を見せる物を作らせるほうが高くつく。 */
+const SMALL_BYTES = 256;
+const scratch = new Uint8Array(SMALL_BYTES);
+const scratch32 = new Float32Array(scratch.buffer);
+const scratch64 = new Float64Array(scratch.buffer);
+
+/** 固定長の値の列。 @returns NaN があれば undefined。その中のビットは、数として写すと変わりうる。 */
+function readSmall(
+  bytes: Uint8Array,
+  { from, to }: Span,
+  length: number,
+): Float32Array | Float64Array | undefined {
+  for (let at = from; at < to; at++) scratch[at - from] = bytes[at]!;
+  const isWide = (to - from) / length === 8;
+  const data = isWide ? new Float64Array(length) : new Float32Array(length);
+  const source = isWide ? scratch64 : scratch32;
+  for (let i = 0; i < length; i++) {
+    const value = source[i]!;
+    if (Number.isNaN(value)) return undefined;
+    data[i] = value;
+  }
+  return data;
 }
 
 function readFixed(
@@ -325,6 +308,61 @@ function readVarints(bytes: Uint8Array, spans: readonly Span[], dtype: NumericDT
   if (!half) return tensor(dtype, shape, data as never);
   const bits = data as Uint16Array;
   return tensor(dtype, shape, dtype === "half" ? fromHalfBits(bits) : fromBfloat16Bits(bits));
+}
+
+/**
+ * 短い固定長の値のテンソルを、途中の配列を作らずに書く。書くバイトは {@link encodeTensorProto} と同じ。
+ *
+ * @returns 大きさ。この道では書けなければ 0。
+ */
+export function smallTensorSize({ dtype, shape, data }: Tensor): number {
+  const width = fixedWidth(valueFields[dtype]);
+  const size = data.length * width;
+  if (width === 0 || size === 0 || size > SMALL_BYTES || hasNaN(data as Float32Array)) return 0;
+  const shapeSize = sizeOfShape(shape);
+  return 2 + 1 + varintBytes(shapeSize) + shapeSize + 1 + varintBytes(size) + size;
+}
+
+/** @param value {@link smallTensorSize} が 0 でないもの。 */
+export function writeSmallTensor(
+  target: Uint8Array,
+  from: number,
+  { dtype, shape, data }: Tensor,
+  asContent: boolean,
+): void {
+  let at = from;
+  target[at++] = (DTYPE << 3) | VARINT;
+  target[at++] = wireOfDType(dtype);
+  target[at++] = (TENSOR_SHAPE << 3) | LENGTH;
+  at = writeVarint(target, at, sizeOfShape(shape), 0);
+  for (const size of shape) {
+    target[at++] = (2 << 3) | LENGTH;
+    if (size === 0) target[at++] = 0;
+    else {
+      target[at++] = 1 + varintBytes(size);
+      target[at++] = (1 << 3) | VARINT;
+      at = writeVarint(target, at, size, 0);
+    }
+  }
+  target[at++] = ((asContent ? TENSOR_CONTENT : valueFields[dtype]) << 3) | LENGTH;
+  const values = data as Float32Array | Float64Array;
+  const isWide = values instanceof Float64Array;
+  const bytes = values.length * (isWide ? 8 : 4);
+  at = writeVarint(target, at, bytes, 0);
+  const source = isWide ? scratch64 : scratch32;
+  for (let i = 0; i < values.length; i++) source[i] = values[i]!;
+  for (let i = 0; i < bytes; i++) target[at + i] = scratch[i]!;
+}
+
+function sizeOfShape(shape: Shape): number {
+  let size = 0;
+  for (const dim of shape) size += dim === 0 ? 2 : 3 + varintBytes(dim);
+  return size;
+}
+
+function hasNaN(values: Float32Array | Float64Array): boolean {
+  for (let i = 0; i < values.length; i++) if (Number.isNaN(values[i])) return true;
+  return false;
 }
 
 /**

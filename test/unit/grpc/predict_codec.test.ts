@@ -26,7 +26,7 @@ const result = {
 };
 
 test("decodePredictRequest() reads the bytes of the reference", () => {
-  expect(decodePredictRequest(hex(request))).toEqual({
+  expect<unknown>(decodePredictRequest(hex(request))).toEqual({
     spec: { name: "half_plus_two" },
     signatureName: "serving_default",
     inputs: new Map([["x", floats(1, 2, 5)]]),
