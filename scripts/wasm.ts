@@ -25,8 +25,15 @@ export async function compileWasm(name: string, pages: number): Promise<string> 
     listFiles: () => null,
   });
   if (error !== null || bytes === undefined) throw new Error(`wasm/${name}.ts: ${stderr}`, { cause: error });
-  return `// Generated from wasm/${name}.ts by scripts/generate.ts. Do not edit.\nexport const ${name} =\n  "${Buffer.from(bytes).toString("base64")}";\n`;
+  const constant = name.replace(/_./g, ([, letter]) => letter!.toUpperCase());
+  return `// Generated from wasm/${name}.ts by scripts/generate.ts. Do not edit.
+export const ${constant} =
+  "${Buffer.from(bytes).toString("base64")}";
+`;
 }
 
 /** `wasm/` のファイル → 記憶の頁の数。 */
-export const wasmModules: ReadonlyMap<string, number> = new Map([["dense", 32]]);
+export const wasmModules: ReadonlyMap<string, number> = new Map([
+  ["dense", 32],
+  ["float_text", 5],
+]);
