@@ -1,12 +1,12 @@
 // docs/ops.md を、実行器が使う表そのものから作る。--check なら、書かずに今の文書と比べる。
 import { join } from "node:path";
-import { opRows } from "../src/graph/ops/index.ts";
+import { allOpRows } from "../src/graph/ops/index.ts";
 import { root } from "./steps.ts";
 
 /** docs/ops.md の中身。 */
-export function opsDocument(): string {
+export async function opsDocument(): Promise<string> {
   // `_` で始まるのは、計画が融合のために作る内側の演算。
-  const rows = [...opRows.values()]
+  const rows = (await allOpRows())
     .filter(({ op }) => !op.startsWith("_"))
     .sort((a, b) => (a.op < b.op ? -1 : 1));
   const lines = rows.map(({ op, host, device, raw, stateful }) => {
@@ -32,9 +32,9 @@ ${lines.join("\n")}
 if (import.meta.main) {
   const path = join(root, "docs", "ops.md");
   if (!process.argv.includes("--check")) {
-    await Bun.write(path, opsDocument());
+    await Bun.write(path, await opsDocument());
     console.log(path);
-  } else if ((await Bun.file(path).text()) !== opsDocument()) {
+  } else if ((await Bun.file(path).text()) !== (await opsDocument())) {
     console.error("docs/ops.md is stale: run bun scripts/ops_doc.ts");
     process.exit(1);
   }

@@ -21,6 +21,10 @@ declare module "*.csv" {
   const text: string;
   export default text;
 }
+declare module "*.tsv" {
+  const text: string;
+  export default text;
+}
 declare module "swagger-ui-dist/swagger-ui-bundle.js" {
   const path: string;
   export default path;

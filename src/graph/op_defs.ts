@@ -1,4 +1,4 @@
-import { PACKED_OP_DEFS } from "./op_defs_data.ts";
+import table from "./op_defs.tsv" with { type: "text" };
 
 /** 引数の型の決まり方。`fixed` はワイヤの番号、`attr` は type 属性、`list` は list(type) 属性。 */
 export type ArgType =
@@ -31,18 +31,24 @@ export interface OpDefinition {
 
 type PackedRow = [string[], string[], Record<string, [string, unknown]>, number];
 
-let lines: ReadonlyMap<string, string> | undefined;
 const parsed = new Map<string, OpDefinition>();
 
-/** 初めて求められたときに展開する(展開は 2 ms 前後、行の解釈は使う演算だけ)。 */
-function unpack(): ReadonlyMap<string, string> {
-  const text = new TextDecoder().decode(Bun.gunzipSync(Uint8Array.fromBase64(PACKED_OP_DEFS)));
-  return new Map(
-    text.split("\n").map((line) => {
-      const tab = line.indexOf("\t");
-      return [line.slice(0, tab), line.slice(tab + 1)];
-    }),
-  );
+/** 名前の順に並んだ行から二分して探す。行に切り分けるのは、開くモデルの使う演算だけ。 @returns タブの後ろ。 */
+function findLine(op: string): string | undefined {
+  // 1 行目は出どころ。
+  let from = table.indexOf("\n") + 1;
+  let to = table.length;
+  while (from < to) {
+    const start = table.lastIndexOf("\n", ((from + to) >> 1) - 1) + 1;
+    const end = table.indexOf("\n", start);
+    const line = table.slice(start, end);
+    const tab = line.indexOf("\t");
+    const name = line.slice(0, tab);
+    if (name === op) return line.slice(tab + 1);
+    if (name < op) from = end + 1;
+    else to = start;
+  }
+  return undefined;
 }
 
 function parseArg(packed: string): ArgDef {
@@ -73,8 +79,7 @@ function parseArg(packed: string): ArgDef {
 export function findOpDefinition(op: string): OpDefinition | undefined {
   const known = parsed.get(op);
   if (known !== undefined) return known;
-  lines ??= unpack();
-  const line = lines.get(op);
+  const line = findLine(op);
   if (line === undefined) return undefined;
   const [inputs, outputs, defaults, stateful] = JSON.parse(line) as PackedRow;
   const definition: OpDefinition = {

@@ -7,6 +7,7 @@ import {
   StatusError,
   unavailable,
 } from "../base/status.ts";
+import type { GraphDef } from "../gen/tensorflow/core/framework/graph_pb.ts";
 import type { MetaGraphDef } from "../gen/tensorflow/core/protobuf/meta_graph_pb.ts";
 import { type DType, dtypeOfWire } from "../tensor/dtype.ts";
 import type { Signature } from "../tensor/signature.ts";
@@ -21,6 +22,7 @@ import {
   flattenGraph,
   wireTypesOf,
 } from "./flatten.ts";
+import { loadOpRows } from "./ops/index.ts";
 import type { SessionState } from "./ops/registry.ts";
 import { importTable } from "./ops/table.ts";
 import { assigningOps, Variable, variableOf } from "./ops/variable.ts";
@@ -197,6 +199,7 @@ export class GraphSession {
     const graphDef = source.metaGraph.graphDef;
     if (graphDef === undefined) throw invalidArgument("The MetaGraph has no graph");
     checkSavedValues(graphDef);
+    await loadOpRows(new Set(opsOf(graphDef)));
     const library = new FunctionLibrary(graphDef);
     const session = new GraphSession(source, options, flattenGraph(graphDef, library), library);
     try {
@@ -503,6 +506,12 @@ export class GraphSession {
       },
     };
   }
+}
+
+/** グラフと関数の中の演算。 */
+function* opsOf({ node, library }: GraphDef): Iterable<string> {
+  for (const { op } of node) yield op;
+  for (const { nodeDef } of library?.function ?? []) for (const { op } of nodeDef) yield op;
 }
 
 function tensorNames(infos: Signature["inputs"]): string[] {

@@ -4,13 +4,11 @@ import { castOps } from "./cast.ts";
 import { controlOps } from "./control.ts";
 import { convOps } from "./conv.ts";
 import { decodeCsvOps } from "./decode_csv.ts";
-import { decodeJsonExampleOps } from "./decode_json_example.ts";
 import { denseLayersOps } from "./dense_layers.ts";
 import { einsumOps } from "./einsum.ts";
 import { fftOps } from "./fft.ts";
 import { gatherOps } from "./gather.ts";
 import { identityOps } from "./identity.ts";
-import { imageCodecOps } from "./image_codec.ts";
 import { imageColorOps } from "./image_color.ts";
 import { imageGeometryOps } from "./image_geometry.ts";
 import { layoutOps } from "./layout.ts";
@@ -30,7 +28,6 @@ import { raggedOps } from "./ragged.ts";
 import { randomOps } from "./random.ts";
 import { readFileOps } from "./read_file.ts";
 import { reduceOps } from "./reduce.ts";
-import { regexOps } from "./regex.ts";
 import type { OpRow } from "./registry.ts";
 import { resizeOps } from "./resize.ts";
 import { segmentOps } from "./segment.ts";
@@ -85,8 +82,6 @@ const families: readonly (readonly OpRow[])[] = [
   resizeOps,
   identityOps,
   decodeCsvOps,
-  decodeJsonExampleOps,
-  regexOps,
   stringFormatOps,
   stringHashOps,
   stringOps,
@@ -102,19 +97,58 @@ const families: readonly (readonly OpRow[])[] = [
   sparseCrossOps,
   raggedOps,
   readFileOps,
-  imageCodecOps,
   unicodeScriptOps,
   setOps,
 ];
 
-function merge(): ReadonlyMap<string, OpRow> {
-  const rows = new Map<string, OpRow>();
-  for (const row of families.flat()) {
+/** 読み込みに数 ms 掛かるもの(JSON と正規表現の読み手、zlib)に寄り掛かる族。使うモデルを開くときに読み込む。 */
+export const lateFamilies: readonly {
+  readonly ops: readonly string[];
+  readonly load: () => Promise<readonly OpRow[]>;
+}[] = [
+  {
+    ops: ["DecodeJSONExample"],
+    load: async () => (await import("./decode_json_example.ts")).decodeJsonExampleOps,
+  },
+  {
+    ops: ["RegexReplace", "StaticRegexReplace", "RegexFullMatch", "StaticRegexFullMatch"],
+    load: async () => (await import("./regex.ts")).regexOps,
+  },
+  {
+    ops: [
+      ...["DecodeJpeg", "DecodeAndCropJpeg", "DecodePng", "DecodeGif", "DecodeBmp", "DecodeImage"],
+      ...["ExtractJpegShape", "EncodeJpeg", "EncodeJpegVariableQuality", "EncodePng"],
+    ],
+    load: async () => (await import("./image_codec.ts")).imageCodecOps,
+  },
+];
+
+const rows = new Map<string, OpRow>();
+
+function add(family: readonly OpRow[]): void {
+  for (const row of family) {
     if (rows.has(row.op)) throw new Error(`op ${row.op} has two rows`);
     rows.set(row.op, row);
   }
-  return rows;
+}
+families.forEach(add);
+
+/** 演算名 → 行。遅い族のものは {@link loadOpRows} が加える。 */
+export const opRows: ReadonlyMap<string, OpRow> = rows;
+
+const loading = new Map<(typeof lateFamilies)[number], Promise<void>>();
+
+/** 計画を立てる前に、`ops` の行を揃える。行の無い演算があっても失敗しない。 */
+export async function loadOpRows(ops: ReadonlySet<string>): Promise<void> {
+  for (const family of lateFamilies) {
+    if (!family.ops.some((op) => ops.has(op))) continue;
+    if (!loading.has(family)) loading.set(family, family.load().then(add));
+    await loading.get(family);
+  }
 }
 
-/** 演算名 → 行。 */
-export const opRows: ReadonlyMap<string, OpRow> = merge();
+/** 遅い族もすべて入った表。 */
+export async function allOpRows(): Promise<readonly OpRow[]> {
+  await loadOpRows(new Set(lateFamilies.flatMap(({ ops }) => ops)));
+  return [...rows.values()];
+}

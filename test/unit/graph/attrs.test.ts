@@ -1,9 +1,20 @@
 import { describe, expect, test } from "bun:test";
 import { NodeAttrs } from "../../../src/graph/attrs.ts";
 import { findOpDefinition } from "../../../src/graph/op_defs.ts";
+import table from "../../../src/graph/op_defs.tsv" with { type: "text" };
 import { attr, floats, T } from "../../helpers/graph_builder.ts";
 
 describe("findOpDefinition()", () => {
+  test("finds every op of the table", () => {
+    const ops = table
+      .trimEnd()
+      .split("\n")
+      .slice(1)
+      .map((line) => line.split("\t", 1)[0]!);
+    expect(ops.length).toBeGreaterThan(1900);
+    expect(ops.filter((op) => findOpDefinition(op) === undefined)).toEqual([]);
+  });
+
   test("knows the arguments of every kind", () => {
     const split = findOpDefinition("Split")!;
     expect(split.outputs).toEqual([
@@ -15,7 +26,8 @@ describe("findOpDefinition()", () => {
     expect(call.outputs[0]!.type).toEqual({ kind: "list", attr: "Tout" });
     expect(findOpDefinition("VarHandleOp")!.outputs[0]!.type).toEqual({ kind: "fixed", wire: 20 });
     expect(findOpDefinition("Assert")!.stateful).toBe(true);
-    expect(findOpDefinition("NoSuchOp")).toBeUndefined();
+    const strangers = ["NoSuchOp", "", "#", "Ad", "Split\t", "Split\n", "\uffff"];
+    expect(strangers.filter((op) => findOpDefinition(op) !== undefined)).toEqual([]);
     expect(findOpDefinition("Split")).toBe(split);
   });
 });
