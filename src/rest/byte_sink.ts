@@ -22,7 +22,7 @@ const encoder = new TextEncoder();
  * 公開の `bytes` と `at` は、熱い経路が {@link reserve} の後に直接書くためのもの。
  */
 export class ByteSink {
-  bytes: Buffer;
+  bytes: Buffer<ArrayBuffer>;
   at = 0;
 
   constructor(capacity = 256) {
@@ -33,7 +33,7 @@ export class ByteSink {
   reserve(count: number): void {
     const needed = this.at + count;
     if (needed <= this.bytes.length) return;
-    const grown = Buffer.alloc(Math.max(needed, this.bytes.length * 2));
+    const grown = Buffer.allocUnsafe(Math.max(needed, this.bytes.length * 2));
     grown.set(this.bytes.subarray(0, this.at));
     this.bytes = grown;
   }

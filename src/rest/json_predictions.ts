@@ -7,13 +7,17 @@ import { FLOAT_TEXT_BYTES, putFloat, writeFloat } from "./format_float.ts";
 import type { PredictFormat } from "./json_tensor.ts";
 import { JsonWriter } from "./json_writer.ts";
 
-/** 小さい応答のために使い回す書き場。書き終えたら写しを渡す。 */
-const KEPT = 1 << 16;
-let shared = new ByteSink(KEPT);
+/** 使い回す書き場の、はじめの大きさと、残しておく大きさ。 */
+const FIRST = 2 ** 16;
+const KEPT = 2 ** 20;
+let shared = new ByteSink(FIRST);
+/** 文字列にするより、バイト列を貸すほうが安い長さ。 */
+const LONG = 8192;
 
 /**
  * 予測の結果を要求と同じ書き方の本文にする。
  *
+ * @param lent 答えがすぐ使われるなら true。長い本文を写さずに貸す。次の本文を書くまでしか読めない。
  * @returns 数だけなら文字列(書き場を使い回すので写しが要り、短い文字列が一番安い)、ほかはバイト列。
  * @throws INVALID_ARGUMENT 仕様 3.8 の失敗(出力が無い、行に分けられない、JSON に書けない型)。
  * @see tensorflow_serving/util/json_tensor.cc MakeJsonFromTensors
@@ -21,6 +25,7 @@ let shared = new ByteSink(KEPT);
 export function writePredictions(
   outputs: TensorMap,
   format: PredictFormat,
+  lent = false,
 ): Uint8Array<ArrayBuffer> | string {
   if (outputs.size !== 1) return writePredictionsGenerally(outputs, format);
   const sink = shared;
@@ -31,8 +36,9 @@ export function writePredictions(
     else writePlainColumn(sink, output);
   }
   if (sink.at === 0) return writePredictionsGenerally(outputs, format);
-  if (sink.bytes.length > KEPT) shared = new ByteSink(KEPT);
-  return sink.toAscii();
+  if (sink.bytes.length > KEPT) shared = new ByteSink(FIRST);
+  // 長い文字列は、片付けられるまで記憶をふさぐ。Response は渡されたバイト列を写し、送り終えればすぐ手放す。
+  return lent && sink.at >= LONG ? sink.bytes.subarray(0, sink.at) : sink.toAscii();
 }
 
 /** {@link writePredictions} の一般の道。整形の規則は JsonWriter だけが持つ。 */

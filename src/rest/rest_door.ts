@@ -322,8 +322,9 @@ export class RestDoor implements Door {
     const request = new Request(`http://localhost${target}`, { method });
     try {
       const route = this.#routes.find(method, target);
-      const answer = await route.answer(Buffer.from(body), request, this.#host.clock.monotonicMs());
-      return { ok: true, text: await new Response(answer).text() };
+      const answer = route.answer(Buffer.from(body), request, this.#host.clock.monotonicMs());
+      const response = new Response(answer instanceof Promise ? await answer : answer);
+      return { ok: true, text: await response.text() };
     } catch (thrown) {
       return { ok: false, text: StatusError.from(thrown).message };
     }

@@ -26,7 +26,7 @@ export interface RouteOptions {
   readonly json?: ParseOptions;
 }
 
-/** 応答の本文。 */
+/** 応答の本文。その場で得たバイト列は借り物のことがあり、間を置かずに Response に渡す。 */
 export type Body = Uint8Array<ArrayBuffer> | string;
 
 /** 宛先から決まる仕事。 */
@@ -69,7 +69,7 @@ export class Routes {
       const result = prediction.predict(call, call);
       return result instanceof Promise
         ? result.then(({ outputs }) => writePredictions(outputs, call.format))
-        : writePredictions(result.outputs, call.format);
+        : writePredictions(result.outputs, call.format, true);
     };
 
     const readExamples = (spec: ModelSpec, body: Uint8Array) => {

@@ -559,6 +559,21 @@ describe("REST over raw sockets", () => {
     ]);
   });
 
+  test("long answers at one time do not mix", async () => {
+    const numbers = (seed: number) => Array.from({ length: 4000 + 1000 * seed }, (_, i) => seed + i / 64);
+    const ask = async (seed: number) => {
+      const response = await fetch(`${rest.origin}${MODEL}:predict`, {
+        method: "POST",
+        body: JSON.stringify({ instances: numbers(seed) }),
+      });
+      return ((await response.json()) as { predictions: number[] }).predictions;
+    };
+    const seeds = Array.from({ length: 20 }, (_, i) => i % 5);
+    for (const [i, answer] of (await Promise.all(seeds.map(ask))).entries()) {
+      expect(answer).toEqual(numbers(seeds[i]!).map((x) => x / 2 + 2));
+    }
+  });
+
   test("accepts chunks", async () => {
     const chunked = `${head("Transfer-Encoding: chunked\r\nConnection: close\r\n")}5\r\n${body.slice(0, 5)}\r\nc\r\n${body.slice(5)}\r\n0\r\n\r\n`;
     expect(await raw(rest.port, chunked)).toContain('"predictions": [2.5');
