@@ -5,7 +5,6 @@ import { parseTextProto, TextProtoError } from "./base/text_proto.ts";
 import { SavedModelBundleSourceAdapterConfigSchema } from "./gen/tensorflow_serving/servables/tensorflow/saved_model_bundle_source_adapter_pb.ts";
 import type { Storage } from "./savedmodel/storage.ts";
 
-const anyTypes = createRegistry(SavedModelBundleSourceAdapterConfigSchema);
 /** 設定ファイルの大きさの上限。読み違えて巨大なファイルを指しても、起動で分かるようにする。 */
 const MAX_CONFIG_BYTES = 64 * 2 ** 20;
 
@@ -24,7 +23,7 @@ export async function readTextProto<D extends DescMessage>(
 ): Promise<MessageShape<D>> {
   const text = new TextDecoder().decode(await storage.read(path, MAX_CONFIG_BYTES));
   try {
-    return parseTextProto(schema, text, anyTypes);
+    return parseTextProto(schema, text, createRegistry(SavedModelBundleSourceAdapterConfigSchema));
   } catch (error) {
     if (!(error instanceof TextProtoError)) throw error;
     const { line, column, message } = error;

@@ -173,14 +173,14 @@ const shellProperties = [
   ...["nestedEnums", "nestedMessages", "nestedExtensions", "open", "values", "value", "sharedPrefix"],
   ...["methods", "method"],
 ];
-for (const key of shellProperties) {
+shellProperties.forEach((key) => {
   Object.defineProperty(Shell.prototype, key, {
     get(this: Shell): unknown {
       this.file.open();
       return Object.getOwnPropertyDescriptor(this, key)?.value;
     },
   });
-}
+});
 
 class LazyFile {
   readonly kind = "file";

@@ -1,7 +1,6 @@
 import type { Socket } from "node:net";
 import type { Host } from "../base/host.ts";
 import { invalidArgument, type StatusError, unauthenticated } from "../base/status.ts";
-import { Health as HealthService } from "../gen/grpc/health/v1/health_pb.ts";
 import { limitLifetime } from "../http2/connection_lifetime.ts";
 import { Http2Connection, type Http2Limits } from "../http2/http2_connection.ts";
 import type { Http2Stream, StreamHandler } from "../http2/http2_stream.ts";
@@ -69,7 +68,8 @@ export class GrpcDoor implements Door {
   readonly #options: GrpcDoorOptions;
   readonly #limits: GrpcLimits & Http2Limits;
   readonly #admission: Admission;
-  readonly #rpcs: ReadonlyMap<string, Rpc>;
+  readonly #createRpcs: () => ReadonlyMap<string, Rpc>;
+  #rpcs: ReadonlyMap<string, Rpc> | undefined;
   readonly #environment: CallEnvironment;
   readonly #connections = new Set<Http2Connection>();
   #listeners: readonly Listener[] = [];
@@ -81,16 +81,18 @@ export class GrpcDoor implements Door {
     this.#limits = { ...limits, maxConcurrentStreams: channelArguments.maxConcurrentStreams };
     this.#admission = options.admission ?? new Admission(host, { maxInFlight: 0, maxQueueDelayMs: 0 });
     const queue = new WorkQueue(host.clock, this.#admission);
-    const rpcs = [
-      ...predictionRpcs(host, services.prediction, {
-        tensorContent: options.tensorContent,
-        whenIdle: (callback) => queue.whenEmpty(callback),
-      }),
-      ...modelRpcs(host, services.model),
-      ...(options.healthCheck ? healthRpcs(services.health) : []),
-    ];
-    const described = rpcs.map(({ service }) => service);
-    this.#rpcs = new Map([...rpcs, ...reflectionRpcs(described)].map((rpc) => [rpc.path, rpc]));
+    this.#createRpcs = () => {
+      const rpcs = [
+        ...predictionRpcs(host, services.prediction, {
+          tensorContent: options.tensorContent,
+          whenIdle: (callback) => queue.whenEmpty(callback),
+        }),
+        ...modelRpcs(host, services.model),
+        ...(options.healthCheck ? healthRpcs(services.health) : []),
+      ];
+      const described = rpcs.map(({ service }) => service);
+      return new Map([...rpcs, ...reflectionRpcs(described)].map((rpc) => [rpc.path, rpc]));
+    };
     this.#environment = {
       clock: host.clock,
       queue,
@@ -130,6 +132,8 @@ export class GrpcDoor implements Door {
     const refusal = headers.path.startsWith(HEALTH_PATH)
       ? undefined
       : this.#refuse(headers.get("authorization") ?? null);
+    // サービスの記述は、初めて呼ばれるまで解かない。
+    this.#rpcs ??= this.#createRpcs();
     return openCall(stream, this.#rpcs.get(headers.path), this.#environment, refusal);
   };
 
@@ -165,4 +169,4 @@ export class GrpcDoor implements Door {
   }
 }
 
-const HEALTH_PATH = `/${HealthService.typeName}/`;
+const HEALTH_PATH = "/grpc.health.v1.Health/";

@@ -22,16 +22,21 @@ const symbols = Uint16Array.from(
   LENGTHS.map((_, symbol) => symbol).sort((a, b) => LENGTHS[a]! - LENGTHS[b]! || a - b),
 );
 /** 長さ → その長さの最初の符号、符号の数、最初の記号の `symbols` での位置。 */
-const firstCode = new Uint32Array(LONGEST + 1);
-const counts = new Uint16Array(LONGEST + 1);
-const offsets = new Uint16Array(LONGEST + 1);
-for (const length of LENGTHS) counts[length]!++;
-for (let length = 1, code = 0, offset = 0; length <= LONGEST; length++) {
-  code <<= 1;
-  firstCode[length] = code;
-  offsets[length] = offset;
-  code += counts[length]!;
-  offset += counts[length]!;
+const { firstCode, counts, offsets } = createCodes();
+
+function createCodes() {
+  const firstCode = new Uint32Array(LONGEST + 1);
+  const counts = new Uint16Array(LONGEST + 1);
+  const offsets = new Uint16Array(LONGEST + 1);
+  for (const length of LENGTHS) counts[length]!++;
+  for (let length = 1, code = 0, offset = 0; length <= LONGEST; length++) {
+    code <<= 1;
+    firstCode[length] = code;
+    offsets[length] = offset;
+    code += counts[length]!;
+    offset += counts[length]!;
+  }
+  return { firstCode, counts, offsets };
 }
 
 /** 元の長さは符号の 8/5 倍を越えない(一番短い符号が 5 ビット)。 */

@@ -4,10 +4,15 @@ const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789
 const INVALID = 255;
 const SPACE = 254;
 const PADDING = 253;
-const sextets = new Uint8Array(256).fill(INVALID);
-for (let i = 0; i < alphabet.length; i++) sextets[alphabet.charCodeAt(i)] = i;
-for (const space of " \t\n\v\f\r") sextets[space.charCodeAt(0)] = SPACE;
-for (const padding of "=.") sextets[padding.charCodeAt(0)] = PADDING;
+const sextets = createSextets();
+
+function createSextets(): Uint8Array {
+  const table = new Uint8Array(256).fill(INVALID);
+  for (let i = 0; i < alphabet.length; i++) table[alphabet.charCodeAt(i)] = i;
+  for (const space of " \t\n\v\f\r") table[space.charCodeAt(0)] = SPACE;
+  for (const padding of "=.") table[padding.charCodeAt(0)] = PADDING;
+  return table;
+}
 
 /**
  * 標準の文字による base64 を読む。空白は読み飛ばし、詰め物は無くてもよいが、有るなら数が合うこと。

@@ -1,18 +1,13 @@
 const hexDigits = "0123456789ABCDEF";
 
 /** 文字列の中で逆斜線を付ける文字。値は付けた後の文字、`u` は `\u00XX` の形。 */
-const escapeOf = new Uint8Array(256);
-for (let code = 0; code < 0x20; code++) escapeOf[code] = "u".charCodeAt(0);
-for (const [code, letter] of [
-  [0x22, '"'],
-  [0x5c, "\\"],
-  [0x08, "b"],
-  [0x09, "t"],
-  [0x0a, "n"],
-  [0x0c, "f"],
-  [0x0d, "r"],
-] as const) {
-  escapeOf[code] = letter.charCodeAt(0);
+const escapeOf = createEscapes();
+
+function createEscapes(): Uint8Array {
+  const table = new Uint8Array(256).fill("u".charCodeAt(0), 0, 0x20);
+  const codes = [0x22, 0x5c, 0x08, 0x09, 0x0a, 0x0c, 0x0d];
+  for (const [i, code] of codes.entries()) table[code] = '"\\btnfr'.charCodeAt(i);
+  return table;
 }
 
 const encoder = new TextEncoder();

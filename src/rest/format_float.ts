@@ -26,11 +26,16 @@ const DIGITS = 5;
 const bits = new Float64Array(1);
 const words = new Uint32Array(bits.buffer);
 /** "000" … "999"。3 桁ずつ取り出すための表。 */
-const triples = new Uint8Array(3000);
-for (let value = 0; value < 1000; value++) {
-  triples[value * 3] = 0x30 + Math.floor(value / 100);
-  triples[value * 3 + 1] = 0x30 + (Math.floor(value / 10) % 10);
-  triples[value * 3 + 2] = 0x30 + (value % 10);
+const triples = createTriples();
+
+function createTriples(): Uint8Array {
+  const table = new Uint8Array(3000);
+  for (let at = 0, value = 0; at < table.length; at += 3, value++) {
+    table[at] = 0x30 + ((value / 100) | 0);
+    table[at + 1] = 0x30 + (((value / 10) | 0) % 10);
+    table[at + 2] = 0x30 + (value % 10);
+  }
+  return table;
 }
 
 /** 1 つの実数の文面が占める最大のバイト数(作業中のはみ出しを含む)。 */

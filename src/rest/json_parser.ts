@@ -377,18 +377,13 @@ function hexValue(code: number | undefined): number {
 }
 
 /** `\n` などの 1 文字の逆斜線。値は表す文字。 */
-const simpleEscapes = new Uint8Array(256);
-for (const [letter, code] of [
-  ['"', 0x22],
-  ["\\", 0x5c],
-  ["/", 0x2f],
-  ["b", 0x08],
-  ["f", 0x0c],
-  ["n", 0x0a],
-  ["r", 0x0d],
-  ["t", 0x09],
-] as const) {
-  simpleEscapes[letter.charCodeAt(0)] = code;
+const simpleEscapes = createSimpleEscapes();
+
+function createSimpleEscapes(): Uint8Array {
+  const table = new Uint8Array(256);
+  const values = [0x22, 0x5c, 0x2f, 0x08, 0x0c, 0x0a, 0x0d, 0x09];
+  for (const [i, value] of values.entries()) table['"\\/bfnrt'.charCodeAt(i)] = value;
+  return table;
 }
 
 /** 確かめ済みの文字列から逆斜線を外す。対にならない下位サロゲートは 3 バイトのまま書く。 */

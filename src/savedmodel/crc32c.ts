@@ -4,11 +4,15 @@ const MASK_DELTA = 0xa282ead8;
 const LANES = 16;
 const NO_WORDS = new Int32Array(0);
 
-/** k 段目は「1 バイトを読み、さらに 0 を k バイト読んだ後」の CRC。 */
-const tables = createTables();
+/** これより短いものしか見ないうちは、1 バイトずつ数える。長いもののための表を作るほうが高くつく。 */
+const LONG_BYTES = 4096;
 
-function createTables(): Int32Array {
-  const table = new Int32Array(256 * LANES);
+/** 256 個までは 1 バイトを読んだ後の CRC、次からの k 段目は、さらに 0 を k バイト読んだ後の CRC。 */
+let tables = new Int32Array(0);
+
+/** @param lanes 段の数。 */
+function createTables(lanes: number): Int32Array<ArrayBuffer> {
+  const table = new Int32Array(256 * lanes);
   for (let byte = 0; byte < 256; byte++) {
     let crc = byte;
     for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ POLYNOMIAL : crc >>> 1;
@@ -29,10 +33,16 @@ function createTables(): Int32Array {
  * @see RFC 3720 appendix B.4
  */
 export function crc32c(bytes: Uint8Array, seed = 0): number {
-  const t = tables;
   const { length, byteOffset } = bytes;
+  if (tables.length === 0 && length < LONG_BYTES) tables = createTables(1);
+  else if (tables.length <= 256 && length >= LONG_BYTES) tables = createTables(LANES);
+  const t = tables;
   let crc = ~seed;
   let at = 0;
+  if (t.length === 256) {
+    while (at < length) crc = (crc >>> 8) ^ t[(crc ^ bytes[at++]!) & 255]!;
+    return ~crc >>> 0;
+  }
   while (at < length && ((byteOffset + at) & 3) !== 0) crc = (crc >>> 8) ^ t[(crc ^ bytes[at++]!) & 255]!;
   // 揃う前に尽きた短いものでは位置が 4 の倍数でないままなので、長さ 0 でも窓を開けない。
   const end = ((length - at) >>> 2) & ~3;

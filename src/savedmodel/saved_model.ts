@@ -143,12 +143,10 @@ function parseBinary(path: string, bytes: Uint8Array): SavedModel {
   }
 }
 
-/** 資産の一覧は Any に入っている。 */
-const anyTypes = createRegistry(AssetFileDefSchema);
-
 function parseText(path: string, bytes: Uint8Array): SavedModel {
   try {
-    return parseTextProto(SavedModelSchema, bytes, anyTypes);
+    // 資産の一覧は Any に入っている。
+    return parseTextProto(SavedModelSchema, bytes, createRegistry(AssetFileDefSchema));
   } catch (thrown) {
     if (!(thrown instanceof TextProtoError)) throw thrown;
     const { line, column, message } = thrown;

@@ -39,10 +39,12 @@ export async function digestFiles(
     Buffer.compare(Buffer.from(a), Buffer.from(b)),
   );
   const digests = new Map<string, string>();
-  const buffer = new Uint8Array(CHUNK_BYTES);
+  let buffer = new Uint8Array(0);
   for (const path of paths) {
     await using file = await storage.open(`${directory}/${path}`);
     const hasher = new Bun.CryptoHasher("sha256");
+    const needed = Math.min(CHUNK_BYTES, file.bytes);
+    if (buffer.length < needed) buffer = new Uint8Array(needed);
     for (let at = 0; at < file.bytes; at += CHUNK_BYTES) {
       signal.throwIfAborted();
       const chunk = buffer.subarray(0, Math.min(CHUNK_BYTES, file.bytes - at));
