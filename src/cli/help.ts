@@ -14,6 +14,9 @@ export const helpCommand = (commands: () => readonly Command[]): Command => ({
     ["iris-serving help serve", "every flag of the server, as iris-serving --help"],
   ],
   flags: {},
+  get completes() {
+    return ["serve", ...commands().map(({ name }) => name)];
+  },
   exitCodes: [[0, "printed"]],
   async run([word, ...rest]) {
     const all = commands();

@@ -39,11 +39,21 @@ function textOf(bytes: Uint8Array): string | Uint8Array {
   }
 }
 
+/** 単精度に戻すと同じ値になる、いちばん短い十進。倍精度のまま書くと、無い桁まで見える。 */
+function shortest(value: number): number {
+  for (let digits = 6; digits < 9; digits++) {
+    const rounded = Number(value.toPrecision(digits));
+    if (Math.fround(rounded) === value) return rounded;
+  }
+  return Number.isFinite(value) ? Number(value.toPrecision(9)) : value;
+}
+
 function nest(value: Tensor, axis: number, from: number, to: number): JsonInput {
   const { data, shape } = value;
   if (axis === shape.length) {
     const item = data[from]!;
     if (item instanceof Uint8Array) return textOf(item);
+    if (value.dtype === "float" && typeof item === "number") return shortest(item);
     return value.dtype === "bool" ? item !== 0 : item;
   }
   const step = (to - from) / shape[axis]!;

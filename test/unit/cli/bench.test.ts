@@ -5,7 +5,7 @@ import { Load, type LoadClock } from "../../../src/cli/bench_load.ts";
 import { type BenchSubject, progressLine, toJson, toText } from "../../../src/cli/bench_report.ts";
 import { grpcRequests, recordedRequests, restRequests } from "../../../src/cli/bench_requests.ts";
 import { UsageError } from "../../../src/cli/command.ts";
-import { inputsOfBody, sampleInputs, toRestBody } from "../../../src/cli/json_tensors.ts";
+import { inputsOfBody, sampleInputs, toJsonColumns, toRestBody } from "../../../src/cli/json_tensors.ts";
 import { readData } from "../../../src/cli/request_data.ts";
 import { PredictRequestSchema } from "../../../src/gen/tensorflow_serving/apis/predict_pb.ts";
 import { PredictionLogSchema } from "../../../src/gen/tensorflow_serving/apis/prediction_log_pb.ts";
@@ -17,6 +17,7 @@ import {
   type Signature,
   type TensorInfo,
 } from "../../../src/tensor/signature.ts";
+import { tensor } from "../../../src/tensor/tensor.ts";
 
 const info = (dtype: DType, shape?: readonly number[]): TensorInfo => ({
   name: "t:0",
@@ -170,6 +171,13 @@ describe("made-up requests", () => {
     expect(() => sampleInputs(signature({ x: { ...info("float", [1]), dtype: undefined } }), 1)).toThrow(
       UsageError,
     );
+  });
+
+  test("single precision is written as short as it can be", () => {
+    const values = Float32Array.of(0.1, 1 / 3, 0.49706074595451355, 16777217, 1e-45, NaN, -Infinity);
+    const { x } = toJsonColumns(new Map([["x", tensor("float", [values.length], values)]]));
+    expect(x).toEqual([0.1, 0.33333334, 0.49706075, 16777216, 1.4013e-45, NaN, -Infinity]);
+    expect((x as number[]).map(Math.fround)).toEqual([...values]);
   });
 
   test("by gRPC: the same values as tensors, with the version", () => {
