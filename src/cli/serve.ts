@@ -154,7 +154,10 @@ export async function serve(argv: readonly string[], { entrypoint = false } = {}
   const outcome = await Promise.race([started, signalled.promise]);
   if (outcome instanceof StatusError) {
     if (outcome.cause !== undefined) host.log.error("start failed", { error: outcome.cause });
-    console.error(`Failed to start server. Error: ${outcome}`);
+    // TF Serving の文面だけでは、口が使えないことは分かっても、なぜかが分からない。
+    const { cause } = outcome;
+    const reason = cause instanceof Error && !(cause instanceof StatusError) ? ` (${cause.message})` : "";
+    console.error(`Failed to start server. Error: ${outcome}${reason}`);
     if (isRelative(options.modelBasePath) && outcome.message.includes("absolute path")) {
       console.error(`Try --model_base_path="$PWD/${options.modelBasePath.replace(/^\.\//, "")}"`);
     }

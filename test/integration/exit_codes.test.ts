@@ -64,6 +64,19 @@ describe("documented exit codes are the real ones", () => {
     });
   });
 
+  test("a port that is taken is named", async () => {
+    using taken = Bun.listen({ hostname: "0.0.0.0", port: 0, socket: { data() {} } });
+    const { code, err } = await exitOf([`--port=${taken.port}`, "--rest_api_port=0", "--log_level=silent"]);
+    expect([code, err]).toEqual([
+      255,
+      expect.stringMatching(
+        new RegExp(
+          `^Failed to start server. Error: .*Failed to BuildAndStart gRPC server \\(.*${taken.port}`,
+        ),
+      ),
+    ]);
+  });
+
   test("a relative base path is refused with the line that would do", async () => {
     const { code, err } = await exitOf(["--model_base_path=./models/m", "--log_level=silent"]);
     expect(code).toBe(255);
