@@ -123,7 +123,8 @@ export async function serve(argv: readonly string[], { entrypoint = false } = {}
   const mount = options.modelBasePath;
   const storage = embedded ? withEmbedded(diskStorage, mount, payload.model) : diskStorage;
   const member = joinSupervisor();
-  if (member === undefined || member.index === 0) announce(host, parsed, embedded);
+  // いくつかのプロセスで動くなら、親だけが言う。
+  if (member === undefined) announce(host, parsed, embedded);
   const cpus = availableParallelism();
   const processes = options.processes === 0 ? cpus : options.processes;
   if (processes > 1 && member === undefined) return await supervise(host, options, processes, args);
