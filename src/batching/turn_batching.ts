@@ -126,10 +126,14 @@ class TurnRun implements PreparedRun {
       this.#host.clock.endOfTurn(this.#endTurn);
       if (!this.#busy) return this.#runTimed(inputs, context, rows);
     }
-    return new Promise((resolve, reject) => {
-      const enqueuedMs = this.#host.clock.monotonicMs();
-      this.#queue.push({ inputs, rows, enqueuedMs, context, resolve, reject });
-    });
+    return this.#enqueue(inputs, context, rows);
+  }
+
+  #enqueue(inputs: readonly Tensor[], context: RunContext, rows: number): Promise<readonly Tensor[]> {
+    const { promise, resolve, reject } = Promise.withResolvers<readonly Tensor[]>();
+    const enqueuedMs = this.#host.clock.monotonicMs();
+    this.#queue.push({ inputs, rows, enqueuedMs, context, resolve, reject });
+    return promise;
   }
 
   #runTimed(
@@ -252,7 +256,7 @@ function haveSameShapes(a: Task, b: Task): boolean {
 
 /** 待つ間に客が去ったか期限が過ぎたもの、待たせ過ぎたものは、バッチに入れない。 */
 function isWanted(
-  { context: { deadlineMs, signal }, enqueuedMs, reject }: Task,
+  { context, enqueuedMs, reject }: Task,
   clock: Clock,
   now: number,
   maxDelayMs: number,
@@ -261,11 +265,11 @@ function isWanted(
     reject(unavailable("Server is overloaded: the request waited too long to be started"));
     return false;
   }
-  if (deadlineMs !== undefined && deadlineMs <= now) {
+  if (context.deadlineMs !== undefined && context.deadlineMs <= now) {
     reject(deadlineExceeded("Timed out waiting for notification"));
     return false;
   }
-  if (signal?.aborted) {
+  if (context.abortedBeforeRun ?? context.signal?.aborted) {
     reject(cancelled("Run call was cancelled"));
     return false;
   }

@@ -343,10 +343,7 @@ export function openCall(
   refusal: StatusError | undefined,
 ): StreamHandler {
   const { headers } = stream;
-  const trace = environment.accessLog?.begin(
-    headers.get("x-request-id") ?? null,
-    () => headers.get("traceparent") ?? null,
-  );
+  const trace = environment.accessLog?.begin(headers);
   try {
     if (refusal !== undefined) throw refusal;
     if (rpc === undefined) throw unimplemented("");

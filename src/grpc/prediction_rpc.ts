@@ -23,12 +23,13 @@ import {
   RegressionResponseSchema,
   type RegressionResultSchema,
 } from "../gen/tensorflow_serving/apis/regression_pb.ts";
-import { createCall } from "../service/call.ts";
+import { type CallContext, createCall } from "../service/call.ts";
 import type {
   InferenceRequest,
   InferenceResult,
   MetadataResult,
   PredictionService,
+  PredictRequest,
 } from "../service/prediction_service.ts";
 import { PaddingBudget } from "../tensor/padding_budget.ts";
 import { signatureToProto } from "../tensor/signature_proto.ts";
@@ -123,6 +124,7 @@ export function predictionRpcs(
   const multiInferenceCall = callOf("MultiInference", false);
   const metadataCall = callOf("GetModelMetadata", false);
 
+  const runPredict = (request: PredictRequest, context: CallContext) => service.predict(request, context);
   const padding = new PaddingBudget(PADDING_BYTES, whenIdle);
   const predictCodec: Codec<
     ReturnType<typeof decodePredictRequest>,
@@ -134,7 +136,7 @@ export function predictionRpcs(
 
   return [
     work(predict, predictCodec, (request, context) =>
-      predictCall(request.spec?.name ?? "", () => service.predict(request, context)),
+      predictCall(request.spec?.name ?? "", runPredict, request, context),
     ),
     work(
       classify,

@@ -2,15 +2,15 @@ import { Elysia } from "elysia";
 import type { Cancel } from "../base/clock.ts";
 import type { Host } from "../base/host.ts";
 import { cancelled, failedPrecondition, internal, StatusError, unauthenticated } from "../base/status.ts";
-import type { AccessLog } from "../service/access_log.ts";
+import type { AccessLog, RequestTrace } from "../service/access_log.ts";
 import { Admission } from "../service/admission.ts";
 import type { Door } from "../service/door.ts";
 import type { Readiness } from "../service/readiness.ts";
 import type { ServerTls } from "../service/server_tls.ts";
 import { errorPage } from "./error_page.ts";
-import { inflateBody, isGzip } from "./gzip_body.ts";
 import { httpStatusOf, writeError } from "./http_status.ts";
 import { BadVersion, isApiTarget, isWellFormedTarget, targetOf } from "./model_path.ts";
+import { Endings, RestRequest } from "./rest_request.ts";
 import { type Body, type RestServices, type Route, type RouteOptions, Routes } from "./routes.ts";
 import { type StaticPage, StaticPages } from "./static_page.ts";
 
@@ -60,18 +60,14 @@ export interface RestDoorOptions extends RouteOptions {
 
 /** 閉じるのを待っている待ち受け。 */
 interface RetiringServer {
-  readonly server: NonNullable<Elysia["server"]>;
+  readonly server: Listening["server"];
   readonly cancel: Cancel;
 }
 
-/** 本文の届いた要求。 */
-interface Arrived {
-  readonly route: Route;
-  readonly request: Request;
-  readonly body: Uint8Array;
-  /** 届いた時刻(Clock.monotonicMs)。推論の期限の起点。 */
-  readonly arrivedMs: number;
-  readonly resolve: (response: Response) => void;
+/** 待ち受け 1 つ。 */
+interface Listening {
+  readonly server: NonNullable<Elysia["server"]>;
+  readonly endings: Endings;
 }
 
 const corsHeaders = {
@@ -90,7 +86,6 @@ const openPaths = new Set([...alive, READY]);
 const RETIRE_MS = 2000;
 const probeHeaders = { "Content-Type": "text/plain", "Cache-Control": "no-store" };
 const methods = new Set(["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"]);
-const EMPTY = new Uint8Array(0);
 /** 続けて答える時間。これを越えたら残りは次の回に回し、健全性の問い合わせや新しい要求を待たせ過ぎない。 */
 const SLICE_MS = 5;
 /** これより大きい本文の答えは、大きいことが多い。 */
@@ -114,14 +109,15 @@ export class RestDoor implements Door {
   readonly #options: RestDoorOptions;
   readonly #routes: Routes;
   readonly #pages: StaticPages;
-  #app: Elysia | undefined;
+  #listening: Listening | undefined;
   /** 証明書を替える前からの待ち受け。 */
   readonly #retiring = new Set<RetiringServer>();
   readonly #headers: Headers;
+  readonly #okInit: ResponseInit;
   readonly #optionsHeaders: Headers;
   readonly #admission: Admission;
   /** 本文が届いて、まだ始めていない要求。届いた順。 */
-  #arrived: Arrived[] = [];
+  #arrived: RestRequest[] = [];
   /** これまでに届いた要求の数。 */
   #received = 0;
   /** 一度通った推論の URL → 仕事。同じ URL を二度読み解かない。 */
@@ -135,6 +131,7 @@ export class RestDoor implements Door {
     this.#pages = new StaticPages(options.pages ?? new Map());
     const cors = options.cors ? (options.authorize === undefined ? corsHeaders : corsHeadersWithKey) : {};
     this.#headers = new Headers({ "Content-Type": "application/json", ...cors });
+    this.#okInit = { headers: this.#headers };
     // 中身の無い応答に libevent が付ける既定の型。
     this.#optionsHeaders = new Headers({ "Content-Type": "text/html; charset=ISO-8859-1", ...cors });
   }
@@ -143,18 +140,18 @@ export class RestDoor implements Door {
   async start(): Promise<readonly string[]> {
     const { hostname, port, tls } = this.#options;
     try {
-      this.#app = this.#listen(hostname ?? "::", port, tls);
+      this.#listening = this.#listen(hostname ?? "::", port, tls);
     } catch (thrown) {
       if (hostname !== undefined || isInUse(thrown)) throw bindError(port, thrown);
       // IPv6 の無い環境。
       this.#host.log.debug("IPv6 is not available, falling back to IPv4", { error: thrown });
       try {
-        this.#app = this.#listen("0.0.0.0", port, tls);
+        this.#listening = this.#listen("0.0.0.0", port, tls);
       } catch (again) {
         throw bindError(port, again);
       }
     }
-    const server = this.#app.server!;
+    const { server } = this.#listening;
     return [`${server.hostname?.includes(":") ? `[${server.hostname}]` : server.hostname}:${server.port}`];
   }
 
@@ -166,11 +163,11 @@ export class RestDoor implements Door {
    * @throws 使えない証明書。元の証明書のまま続ける。
    */
   replaceCertificate(tls: ServerTls): void {
-    const old = this.#app?.server;
-    if (!old) return;
-    this.#app = this.#listen(old.hostname!, old.port!, tls);
+    if (this.#listening === undefined) return;
+    const { server: old, endings } = this.#listening;
+    this.#listening = this.#listen(old.hostname!, old.port!, tls);
     const answer = async (request: Request): Promise<Response> => {
-      const response = await this.#answer(request);
+      const response = await this.#answer(request, endings);
       response.headers.set("Connection", "close");
       return response;
     };
@@ -187,12 +184,12 @@ export class RestDoor implements Door {
 
   /** 遊んでいる(要求を 1 つは終えた)接続を閉じる。 @returns 閉じた数。 */
   closeIdle(): number {
-    return this.#app?.server?.closeIdleConnections() ?? 0;
+    return this.#listening?.server.closeIdleConnections() ?? 0;
   }
 
   async stop(graceMs: number): Promise<void> {
-    const server = this.#app?.server;
-    if (!server) return;
+    if (this.#listening === undefined) return;
+    const { server } = this.#listening;
     // 処理中の応答で「次は別の接続で」と伝える。
     this.#headers.set("Connection", "close");
     this.#optionsHeaders.set("Connection", "close");
@@ -206,7 +203,7 @@ export class RestDoor implements Door {
     await Promise.race([Promise.all(servers.map((one) => one.stop(false))), expired.promise]);
     cancel();
     await Promise.all(servers.map((one) => one.stop(true)));
-    this.#app = undefined;
+    this.#listening = undefined;
   }
 
   /**
@@ -224,9 +221,11 @@ export class RestDoor implements Door {
     }
   }
 
-  #listen(hostname: string, port: number, tls: ServerTls | undefined): Elysia {
+  #listen(hostname: string, port: number, tls: ServerTls | undefined): Listening {
     const { reusePort, maxBodyBytes, idleTimeoutSeconds } = this.#options;
-    const answer = (request: Request): Response | Promise<Response> => this.#answer(request);
+    let server: Elysia["server"] = null;
+    const endings = new Endings(() => server!.pendingRequests);
+    const answer = (request: Request): Response | Promise<Response> => this.#answer(request, endings);
     // 経路表に載せると、Bun は Elysia の文脈を作らずに直接呼ぶ。
     const app = new Elysia({ name: "rest", serve: { routes: { "/*": answer } } });
     // 経路表に合わない要求(Host の無い HTTP/1.0)はここに来る。
@@ -249,26 +248,29 @@ export class RestDoor implements Door {
         rejectUnauthorized: tls.clientVerify,
       },
     });
-    return app;
+    server = app.server!;
+    return { server, endings };
   }
 
-  #answer(request: Request): Response | Promise<Response> {
-    const { accessLog } = this.#options;
-    const { headers, method, url } = request;
-    const trace = accessLog?.begin(headers.get("x-request-id"), () => headers.get("traceparent"));
-    if (trace === undefined) return this.#dispatch(request);
-    const finish = (response: Response): Response => {
-      response.headers.set("X-Request-Id", trace.requestId);
-      const path = targetOf(url).split(/[?#]/, 1)[0]!;
-      accessLog!.finish(trace, { door: "REST", method, path, status: response.status });
-      return response;
-    };
-    const answer = this.#dispatch(request);
-    return answer instanceof Promise ? answer.then(finish) : finish(answer);
+  #answer(request: Request, endings: Endings): Response | Promise<Response> {
+    const trace = this.#options.accessLog?.begin(request.headers);
+    return trace === undefined
+      ? this.#dispatch(request, endings)
+      : this.#answerTraced(request, endings, trace);
   }
 
-  #dispatch(request: Request): Response | Promise<Response> {
+  async #answerTraced(request: Request, endings: Endings, trace: RequestTrace): Promise<Response> {
+    const { method, url } = request;
+    const response = await this.#dispatch(request, endings);
+    response.headers.set("X-Request-Id", trace.requestId);
+    const path = targetOf(url).split(/[?#]/, 1)[0]!;
+    this.#options.accessLog?.finish(trace, { door: "REST", method, path, status: response.status });
+    return response;
+  }
+
+  #dispatch(request: Request, endings: Endings): Response | Promise<Response> {
     this.#received++;
+    const ended = endings.begin();
     const { method, url } = request;
     const { metrics, authorize } = this.#options;
     if (authorize !== undefined && !this.#isAllowed(request, authorize)) {
@@ -276,7 +278,7 @@ export class RestDoor implements Door {
     }
     if (method === "POST") {
       const known = this.#known.get(url);
-      if (known !== undefined) return this.#answerWithBody(known, request);
+      if (known !== undefined) return this.#answerWithBody(new RestRequest(known, request, endings, ended));
     }
     if (!methods.has(method)) return errorPage(501);
     const target = targetOf(url);
@@ -292,13 +294,15 @@ export class RestDoor implements Door {
     if (method === "OPTIONS") return this.#answerPreflight(request);
 
     const route = this.#routes.find(method, target);
+    const arrived = new RestRequest(route, request, endings, ended);
     if (route.readsBody) {
       if (this.#known.size >= MAX_KNOWN) this.#known.clear();
       this.#known.set(url, route);
-      return this.#answerWithBody(route, request);
+      return this.#answerWithBody(arrived);
     }
+    arrived.arrivedMs = this.#admission.arrive();
     try {
-      const body = route.answer(EMPTY, request, this.#host.clock.monotonicMs());
+      const body = route.answer(arrived);
       return body instanceof Promise
         ? body.then(
             (value) => this.#ok(value),
@@ -319,10 +323,11 @@ export class RestDoor implements Door {
   }
 
   readonly #ask: AskRest = async (method, target, body = "") => {
-    const request = new Request(`http://localhost${target}`, { method });
+    const { signal } = new AbortController();
+    const arrivedMs = this.#host.clock.monotonicMs();
     try {
       const route = this.#routes.find(method, target);
-      const answer = route.answer(Buffer.from(body), request, this.#host.clock.monotonicMs());
+      const answer = route.answer({ body: Buffer.from(body), arrivedMs, isGone: false, signal });
       const response = new Response(answer instanceof Promise ? await answer : answer);
       return { ok: true, text: await response.text() };
     } catch (thrown) {
@@ -366,24 +371,29 @@ export class RestDoor implements Door {
    * 大きな要求は、届いたその場で答える。受信の処理の中で渡した応答だけを、Bun は見出しと本文を合わせて 1 度で送る。
    * その外で渡すと、15 kB を越える応答では見出しの部品ごとに送信のシステムコールが 15 回ほど掛かる。
    */
-  #answerWithBody(route: Route, request: Request): Response | Promise<Response> {
+  #answerWithBody(arrived: RestRequest): Response | Promise<Response> {
     // 本文を読む前に断る。混んでいるときほど安く断れるように。
     const refusal = this.#admission.refusal();
     if (refusal !== undefined) return this.#fail(refusal, "POST");
     return new Promise((resolve) => {
-      request.bytes().then(
-        (body) => {
-          const arrivedMs = this.#admission.arrive();
-          const one = { route, request, body, arrivedMs, resolve };
-          const { clock } = this.#host;
-          if (body.length >= LARGE_BODY && clock.monotonicMs() < arrivedMs + SLICE_MS) this.#settle(one);
-          else if (this.#arrived.push(one) === 1) clock.endOfTurn(this.#answerArrived);
-        },
+      arrived.resolve = resolve;
+      arrived.request.bytes().then(
+        (body) => this.#line(arrived, body),
         (thrown: unknown) => {
           resolve(this.#fail(cancelled("Request body was not received", thrown), "POST"));
         },
       );
     });
+  }
+
+  /** 本文が届いた。 */
+  #line(arrived: RestRequest, body: Uint8Array): void {
+    const { clock } = this.#host;
+    arrived.sent = body;
+    arrived.arrivedMs = this.#admission.arrive();
+    if (body.length >= LARGE_BODY && clock.monotonicMs() < arrived.arrivedMs + SLICE_MS) {
+      this.#settle(arrived);
+    } else if (this.#arrived.push(arrived) === 1) clock.endOfTurn(this.#answerArrived);
   }
 
   readonly #answerArrived = (): void => {
@@ -401,17 +411,17 @@ export class RestDoor implements Door {
     }
   };
 
-  #settle({ route, request, body, arrivedMs, resolve }: Arrived): void {
-    let response: Response;
+  #settle(arrived: RestRequest): void {
+    const { resolve } = arrived;
     try {
-      this.#admission.enter(arrivedMs);
+      this.#admission.enter(arrived.arrivedMs);
     } catch (thrown) {
       resolve(this.#fail(thrown, "POST"));
       return;
     }
+    let response: Response;
     try {
-      const isCompressed = isGzip(request.headers.get("content-encoding"));
-      const answer = route.answer(isCompressed ? (inflateBody(body) ?? EMPTY) : body, request, arrivedMs);
+      const answer = arrived.route.answer(arrived);
       if (answer instanceof Promise) {
         this.#settleLater(answer, resolve);
         return;
@@ -436,7 +446,7 @@ export class RestDoor implements Door {
   }
 
   #ok(body: Body): Response {
-    return new Response(body, { headers: this.#headers });
+    return new Response(body, this.#okInit);
   }
 
   #fail(thrown: unknown, method: string): Response {

@@ -4,7 +4,7 @@ import { type Call, type CallContext, createCall } from "../service/call.ts";
 import type { ModelService } from "../service/model_service.ts";
 import type { ModelSpec } from "../service/model_spec.ts";
 import type { RequestInputs } from "../service/predict_plan.ts";
-import type { PredictionService, PredictRequest } from "../service/prediction_service.ts";
+import type { PredictionService, PredictRequest, PredictResult } from "../service/prediction_service.ts";
 import type { Signature } from "../tensor/signature.ts";
 import { readExamplesBody, writeClassifications, writeRegressions } from "./json_example.ts";
 import type { ParseOptions } from "./json_parser.ts";
@@ -29,20 +29,27 @@ export interface RouteOptions {
 /** 応答の本文。その場で得たバイト列は借り物のことがあり、間を置かずに Response に渡す。 */
 export type Body = Uint8Array<ArrayBuffer> | string;
 
+/** 届いた要求。 */
+export interface Arrival {
+  /** 伸ばし終えた本文。読まない宛先なら空。 */
+  readonly body: Uint8Array;
+  /** 届いた時刻(Clock.monotonicMs)。推論の期限の起点。 */
+  readonly arrivedMs: number;
+  /** 客が答えを待たずに去ったか。 */
+  readonly isGone: boolean;
+  /** 客が去ったら立つ。 */
+  readonly signal: AbortSignal;
+}
+
 /** 宛先から決まる仕事。 */
 export interface Route {
   /** 本文を読む必要があるか。 */
   readonly readsBody: boolean;
-  /**
-   * @param body `readsBody` でなければ空。
-   * @param request 客が去ったことを知るために見る。
-   * @param nowMs 単調時計の今。推論の期限の起点。
-   * @throws StatusError, BadVersion
-   */
-  answer(body: Uint8Array, request: Request, nowMs: number): Body | Promise<Body>;
+  /** @throws StatusError, BadVersion */
+  answer(arrival: Arrival): Body | Promise<Body>;
 }
 
-type Work = (spec: ModelSpec, body: Uint8Array, request: Request, nowMs: number) => Body | Promise<Body>;
+type Work = (spec: ModelSpec, arrival: Arrival) => Body | Promise<Body>;
 
 interface Verb {
   readonly call: Call;
@@ -62,32 +69,28 @@ export class Routes {
 
   constructor(host: Host, { prediction, model }: RestServices, { timeoutMs, json }: RouteOptions) {
     const callOf = (api: string): Call => createCall(host, { api, entrypoint: "REST", counted: true });
-    const deadlineOf = (nowMs: number) => (timeoutMs > 0 ? nowMs + timeoutMs : undefined);
+    const deadlineOf = ({ arrivedMs }: Arrival) => (timeoutMs > 0 ? arrivedMs + timeoutMs : undefined);
 
-    const predict: Work = (spec, body, request, nowMs) => {
-      const call = new PredictCall(spec, readPredictBody(body, json), request, deadlineOf(nowMs));
+    const predict: Work = (spec, arrival) => {
+      const call = new PredictCall(spec, readPredictBody(arrival.body, json), arrival, deadlineOf(arrival));
       const result = prediction.predict(call, call);
       return result instanceof Promise
-        ? result.then(({ outputs }) => writePredictions(outputs, call.format))
+        ? writeLater(result, call)
         : writePredictions(result.outputs, call.format, true);
     };
 
-    const readExamples = (spec: ModelSpec, body: Uint8Array) => {
+    const readExamples = (spec: ModelSpec, { body }: Arrival) => {
       const { signatureName, examples } = readExamplesBody(body, json);
       return { spec, signatureName, readExamples: () => examples };
     };
-    const classify: Work = async (spec, body, request, nowMs) => {
-      const result = await prediction.classify(
-        readExamples(spec, body),
-        new Context(request, deadlineOf(nowMs)),
-      );
+    const classify: Work = async (spec, arrival) => {
+      const context = new Context(arrival, deadlineOf(arrival));
+      const result = await prediction.classify(readExamples(spec, arrival), context);
       return writeClassifications(result.classifications);
     };
-    const regress: Work = async (spec, body, request, nowMs) => {
-      const result = await prediction.regress(
-        readExamples(spec, body),
-        new Context(request, deadlineOf(nowMs)),
-      );
+    const regress: Work = async (spec, arrival) => {
+      const context = new Context(arrival, deadlineOf(arrival));
+      const result = await prediction.regress(readExamples(spec, arrival), context);
       return writeRegressions(result.regressions);
     };
 
@@ -137,7 +140,7 @@ export class Routes {
     const { call, work } = verb;
     return {
       readsBody: true,
-      answer: (body, request, nowMs) => call(spec.name, () => work(spec, body, request, nowMs)),
+      answer: (arrival) => call(spec.name, work, spec, arrival),
     };
   }
 
@@ -148,7 +151,7 @@ export class Routes {
     const work = word === "metadata" ? this.#metadata : this.#status;
     return {
       readsBody: false,
-      answer: (body, request, nowMs) => this.#query(spec.name, () => work(spec, body, request, nowMs)),
+      answer: (arrival) => this.#query(spec.name, work, spec, arrival),
     };
   }
 
@@ -163,18 +166,23 @@ export class Routes {
   }
 }
 
-/** 期限と「客が去ったか」。後者は見られるまで作らない。 */
+/** 期限と「客が去ったか」。 */
 class Context implements CallContext {
   readonly deadlineMs: number | undefined;
-  readonly #request: Request;
+  readonly #arrival: Arrival;
 
-  constructor(request: Request, deadlineMs: number | undefined) {
-    this.#request = request;
+  constructor(arrival: Arrival, deadlineMs: number | undefined) {
+    this.#arrival = arrival;
     this.deadlineMs = deadlineMs;
   }
 
+  get abortedBeforeRun(): boolean {
+    return this.#arrival.isGone;
+  }
+
+  /** 見られるまで作らせない。 */
   get signal(): AbortSignal {
-    return this.#request.signal;
+    return this.#arrival.signal;
   }
 }
 
@@ -188,8 +196,8 @@ class PredictCall extends Context implements PredictRequest {
   format: PredictFormat = "row";
   readonly #body: PredictBody;
 
-  constructor(spec: ModelSpec, body: PredictBody, request: Request, deadlineMs: number | undefined) {
-    super(request, deadlineMs);
+  constructor(spec: ModelSpec, body: PredictBody, arrival: Arrival, deadlineMs: number | undefined) {
+    super(arrival, deadlineMs);
     this.spec = spec;
     this.signatureName = body.signatureName;
     this.#body = body;
@@ -200,6 +208,11 @@ class PredictCall extends Context implements PredictRequest {
     this.format = format;
     return inputs;
   }
+}
+
+async function writeLater(result: Promise<PredictResult>, call: PredictCall): Promise<Body> {
+  const { outputs } = await result;
+  return writePredictions(outputs, call.format);
 }
 
 const noFilter: readonly string[] = [];

@@ -14,6 +14,11 @@ export interface RequestTrace {
   readonly parentId?: string;
 }
 
+/** 要求の見出し。名前は小文字で尋ねる。 */
+export interface TraceHeaders {
+  get(name: "x-request-id" | "traceparent"): string | null | undefined;
+}
+
 /** 終わった要求。 */
 export interface FinishedRequest {
   readonly door: "REST" | "gRPC";
@@ -49,12 +54,13 @@ export class AccessLog {
   }
 
   /** @returns 番号も無く、記録もしないなら undefined。その要求には何もしなくてよい。 */
-  begin(requestId: string | null, traceparent: () => string | null): RequestTrace | undefined {
+  begin(headers: TraceHeaders): RequestTrace | undefined {
+    const requestId = headers.get("x-request-id") ?? null;
     const sampled = this.#rate > 0 && this.#random() < this.#rate;
     if (requestId === null && !sampled) return undefined;
     const isAcceptable = requestId !== null && ACCEPTABLE_ID.test(requestId);
     if (!isAcceptable && !sampled) return undefined;
-    const [, traceId, parentId] = (sampled && TRACEPARENT.exec(traceparent() ?? "")) || [];
+    const [, traceId, parentId] = (sampled && TRACEPARENT.exec(headers.get("traceparent") ?? "")) || [];
     return {
       requestId: isAcceptable ? requestId : crypto.randomUUID(),
       sampled,

@@ -15,7 +15,11 @@ export interface ApiName {
 }
 
 /** どの入口のどの API の呼び出しも、ここで数えられ、失敗は StatusError になって出ていく。 */
-export type Call = <T>(modelName: string, work: () => T | Promise<T>) => T | Promise<T>;
+export interface Call {
+  <T>(modelName: string, work: () => T | Promise<T>): T | Promise<T>;
+  /** 要求ごとに関数を作らずに済むように、`work` に渡す物を別に受け取る。 */
+  <T, A, B>(modelName: string, work: (a: A, b: B) => T | Promise<T>, a: A, b: B): T | Promise<T>;
+}
 
 /**
  * 1 つの API の包みを作る。起動時に 1 度だけ作り、呼び出しごとには作らない。
@@ -43,25 +47,27 @@ export function createCall(host: Host, { api, entrypoint, counted }: ApiName): C
     return error;
   };
 
-  return (modelName, work) => {
+  const settle = <T>(result: Promise<T>, modelName: string, startMs: number): Promise<T> =>
+    result.then(
+      (value) => {
+        succeed(modelName, startMs);
+        return value;
+      },
+      (thrown: unknown) => {
+        throw fail(modelName, thrown);
+      },
+    );
+
+  return <T, A, B>(modelName: string, work: (a: A, b: B) => T | Promise<T>, a?: A, b?: B) => {
     const startMs = clock.monotonicMs();
+    let result: T | Promise<T>;
     try {
-      const result = work();
-      if (result instanceof Promise) {
-        return result.then(
-          (value) => {
-            succeed(modelName, startMs);
-            return value;
-          },
-          (thrown: unknown) => {
-            throw fail(modelName, thrown);
-          },
-        );
-      }
-      succeed(modelName, startMs);
-      return result;
+      result = work(a!, b!);
     } catch (thrown) {
       throw fail(modelName, thrown);
     }
+    if (result instanceof Promise) return settle(result, modelName, startMs);
+    succeed(modelName, startMs);
+    return result;
   };
 }

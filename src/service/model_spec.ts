@@ -17,22 +17,28 @@ export function requireModelSpec(spec: ModelSpec | undefined): ModelSpec {
 /**
  * 借りて、使い、返す。`use` が Promise を返したら、それが片付いてから返す。
  *
+ * @param use 要求ごとに関数を作らずに済むように、渡す物を別に受け取る。
  * @throws {@link Models.acquire} の失敗。
  */
-export function borrow<T>(
+export function borrow<T, A, B>(
   models: ServedModels,
   spec: ModelSpec,
-  use: (handle: ServableHandle<ModelServable>) => T | Promise<T>,
+  use: (handle: ServableHandle<ModelServable>, a: A, b: B) => T | Promise<T>,
+  a: A,
+  b: B,
 ): T | Promise<T> {
   const handle = models.acquire(spec);
   let result: T | Promise<T>;
   try {
-    result = use(handle);
+    result = use(handle, a, b);
   } catch (thrown) {
     handle[Symbol.dispose]();
     throw thrown;
   }
-  if (result instanceof Promise) return result.finally(() => handle[Symbol.dispose]());
+  if (result instanceof Promise) return returnLater(result, handle);
   handle[Symbol.dispose]();
   return result;
 }
+
+const returnLater = <T>(result: Promise<T>, handle: Disposable): Promise<T> =>
+  result.finally(() => handle[Symbol.dispose]());

@@ -9,6 +9,7 @@ import {
   type StatusError,
   unimplemented,
 } from "../base/status.ts";
+import type { ServableHandle } from "../core/servable_handle.ts";
 import type { ServableId } from "../core/servable_id.ts";
 import type { ModelServable, PreparedRun } from "../servables/model_servable.ts";
 import { dtypeName } from "../tensor/dtype.ts";
@@ -31,7 +32,7 @@ import {
 } from "./inference_head.ts";
 import { RequestMetrics } from "./metrics.ts";
 import { borrow, type ModelSpec, requireModelSpec, type ServedModels } from "./model_spec.ts";
-import { PredictPlan, type RequestInputs } from "./predict_plan.ts";
+import { type OutputPlan, PredictPlan, type RequestInputs } from "./predict_plan.ts";
 import { inferenceLog, predictLog, type RequestLogger } from "./request_logger.ts";
 
 export interface PredictRequest {
@@ -120,6 +121,12 @@ export function mergeContext(examples: readonly Uint8Array[], context: Uint8Arra
 const nameOrDefault = (signatureName: string): string =>
   signatureName === "" ? DEFAULT_SIGNATURE : signatureName;
 
+/** 計画と、実行の時間の置き場。 */
+interface Planned {
+  readonly plan: PredictPlan;
+  readonly latency: HistogramCell;
+}
+
 type Api = "Predict" | "Classify" | "Regress";
 
 const predictMethods = [PREDICT_METHOD, CLASSIFY_METHOD, REGRESS_METHOD];
@@ -146,7 +153,7 @@ export class PredictionService {
     Regress: new WeakMap(),
   };
   /** シグネチャは版ごとの物なので、版が降りれば計画も消える。 */
-  readonly #plans = new WeakMap<Signature, PredictPlan>();
+  readonly #plans = new WeakMap<Signature, Planned>();
 
   constructor(host: Host, models: ServedModels, options: PredictionOptions) {
     this.#host = host;
@@ -165,32 +172,78 @@ export class PredictionService {
    * @throws CANCELLED, DEADLINE_EXCEEDED 客が去ったか期限が過ぎた。まだならモデルには届かない。
    */
   predict(request: PredictRequest, context: CallContext): PredictResult | Promise<PredictResult> {
-    const spec = requireModelSpec(request.spec);
-    return borrow(this.#models, spec, ({ id, servable }) => {
-      const signatureName = nameOrDefault(request.signatureName);
-      const signature = servable.signatures.get(signatureName);
-      if (signature === undefined) {
-        throw (
-          request.missingSignature?.(signatureName) ??
-          failedPrecondition(`Serving signature key "${signatureName}" not found.`)
-        );
-      }
-      const inputs = request.readInputs(signature);
-      this.#checkElements(inputs);
-      this.#checkPredictMethod(signature);
-      const plan = this.#planOf(servable, signature);
-      const tensors = plan.arrange(inputs);
-      const { aliases, run } = plan.choose(request.outputFilter);
-      plan.checkDTypes(run, tensors);
-      return this.#run(run, tensors, context, this.#latencyOf("Predict", spec.name, signature), (fetched) => {
-        const outputs = new Map<string, Tensor>();
-        for (let i = 0; i < aliases.length; i++) outputs.set(aliases[i]!, fetched[i]!);
-        this.#options.requestLogger?.sample(spec.name)?.(id, () =>
-          predictLog(id, signatureName, inputs, request.outputFilter, outputs),
-        );
-        return { id, signatureName, outputs };
-      });
-    });
+    return borrow(this.#models, requireModelSpec(request.spec), this.#predict, request, context);
+  }
+
+  /** ほとんどの要求はこの道を通る。同期で終わる間は、変数を捕まえる関数を作らない。 */
+  readonly #predict = (
+    { id, servable }: ServableHandle<ModelServable>,
+    request: PredictRequest,
+    context: CallContext,
+  ): PredictResult | Promise<PredictResult> => {
+    const signatureName = nameOrDefault(request.signatureName);
+    const signature = servable.signatures.get(signatureName);
+    if (signature === undefined) {
+      throw (
+        request.missingSignature?.(signatureName) ??
+        failedPrecondition(`Serving signature key "${signatureName}" not found.`)
+      );
+    }
+    const inputs = request.readInputs(signature);
+    this.#checkPredictMethod(signature);
+    const { plan, latency } = this.#planOf(servable, signature, id.name);
+    const tensors = plan.arrange(inputs);
+    this.#checkElements(tensors);
+    const chosen = plan.choose(request.outputFilter);
+    plan.checkDTypes(chosen.run, tensors);
+    const startMs = this.#start(context);
+    const values = chosen.run.run(tensors, context);
+    if (values instanceof Promise) {
+      return this.#predictLater(
+        values,
+        chosen,
+        id,
+        signatureName,
+        inputs,
+        request,
+        context,
+        startMs,
+        latency,
+      );
+    }
+    this.#finish(context, startMs, latency);
+    return this.#toResult(values, chosen, id, signatureName, inputs, request);
+  };
+
+  async #predictLater(
+    values: Promise<readonly Tensor[]>,
+    chosen: OutputPlan,
+    id: ServableId,
+    signatureName: string,
+    inputs: RequestInputs,
+    request: PredictRequest,
+    context: CallContext,
+    startMs: number,
+    latency: HistogramCell | undefined,
+  ): Promise<PredictResult> {
+    const fetched = await values;
+    this.#finish(context, startMs, latency);
+    return this.#toResult(fetched, chosen, id, signatureName, inputs, request);
+  }
+
+  #toResult(
+    values: readonly Tensor[],
+    { aliases }: OutputPlan,
+    id: ServableId,
+    signatureName: string,
+    inputs: RequestInputs,
+    { outputFilter }: PredictRequest,
+  ): PredictResult {
+    const outputs = new Map<string, Tensor>();
+    for (let i = 0; i < aliases.length; i++) outputs.set(aliases[i]!, values[i]!);
+    const write = this.#options.requestLogger?.sample(id.name);
+    if (write !== undefined) logPrediction(write, id, signatureName, inputs, outputFilter, outputs);
+    return { id, signatureName, outputs };
   }
 
   /** @throws 仕様 5.6 の順の検査の失敗と、演算の失敗。 */
@@ -221,7 +274,7 @@ export class PredictionService {
     context: CallContext,
   ): readonly InferenceResult[] | Promise<readonly InferenceResult[]> {
     const spec = request.tasks[0]?.spec ?? { name: "" };
-    return borrow(this.#models, spec, ({ id, servable }) => {
+    const use = ({ id, servable }: ServableHandle<ModelServable>) => {
       const heads = this.#readTasks(servable, request.tasks);
       const examples = readNonEmpty(request.readExamples);
       const inputs = [...new Map(heads.map(({ head }) => [head.input.name, head.input])).values()];
@@ -239,7 +292,8 @@ export class PredictionService {
           answer({ id, signatureName }, fetched, examples.length),
         );
       });
-    });
+    };
+    return borrow(this.#models, spec, use, request, context);
   }
 
   /**
@@ -257,10 +311,10 @@ export class PredictionService {
     return { id: handle.id, signatures: handle.servable.signatures };
   }
 
-  #checkElements(inputs: RequestInputs): void {
+  #checkElements(tensors: readonly Tensor[]): void {
     const { maxTensorElements = Number.POSITIVE_INFINITY } = this.#options;
     let elements = 0;
-    for (const input of inputs.values()) elements += input === undefined ? 0 : sizeOf(input.shape);
+    for (let i = 0; i < tensors.length; i++) elements += sizeOf(tensors[i]!.shape);
     if (elements > maxTensorElements) {
       throw invalidArgument(
         `Request has ${elements} tensor elements, at most ${maxTensorElements} are accepted`,
@@ -275,12 +329,13 @@ export class PredictionService {
     );
   }
 
-  #planOf(servable: ModelServable, signature: Signature): PredictPlan {
+  #planOf(servable: ModelServable, signature: Signature, model: string): Planned {
     const known = this.#plans.get(signature);
     if (known !== undefined) return known;
     const plan = new PredictPlan(servable, signature);
-    this.#plans.set(signature, plan);
-    return plan;
+    const planned = { plan, latency: this.#latencyOf("Predict", model, signature) };
+    this.#plans.set(signature, planned);
+    return planned;
   }
 
   #infer<T, R>(
@@ -291,7 +346,7 @@ export class PredictionService {
     answer: (answered: Answered, value: T) => R,
   ): R | Promise<R> {
     const spec = requireModelSpec(request.spec);
-    return borrow(this.#models, spec, ({ id, servable }) => {
+    const use = ({ id, servable }: ServableHandle<ModelServable>) => {
       const signatureName = nameOrDefault(request.signatureName);
       const signature = servable.signatures.get(signatureName);
       if (signature === undefined) {
@@ -308,7 +363,8 @@ export class PredictionService {
         );
         return answer({ id, signatureName }, head.read(fetched, examples.length));
       });
-    });
+    };
+    return borrow(this.#models, spec, use, request, context);
   }
 
   #readTasks(
@@ -359,14 +415,14 @@ export class PredictionService {
   }
 
   /** 実行の時間の置き場。TF Serving の指標(モデルごと)と自前の指標(シグネチャごと)の両方に入れる。 */
-  #latencyOf(api: Api, model: string, signature: Signature): HistogramCell | undefined {
+  #latencyOf(api: Api, model: string, signature: Signature): HistogramCell {
     const known = this.#latencies[api].get(signature);
     if (known !== undefined) return known;
     const runtime = this.#runtime[api].get(model);
     const own = this.#metrics.signatureRuntime(model, signature.key);
     const both: HistogramCell = {
       observe(value) {
-        runtime?.observe(value);
+        runtime.observe(value);
         own.observe(value);
       },
     };
@@ -382,19 +438,41 @@ export class PredictionService {
     latency: HistogramCell | undefined,
     read: (values: readonly Tensor[]) => T,
   ): T | Promise<T> {
-    const { clock } = this.#host;
-    const startMs = clock.monotonicMs();
-    if (context.abortedBeforeRun ?? context.signal?.aborted) throw cancelled("Run call was cancelled");
-    checkDeadline(context, startMs);
+    const startMs = this.#start(context);
     const finish = (values: readonly Tensor[]): T => {
-      const endMs = clock.monotonicMs();
-      checkDeadline(context, endMs);
-      latency?.observe((endMs - startMs) * 1000);
+      this.#finish(context, startMs, latency);
       return read(values);
     };
     const values = run.run(tensors, context);
     return values instanceof Promise ? values.then(finish) : finish(values);
   }
+
+  /** @returns 走らせ始めた時刻。 @throws CANCELLED, DEADLINE_EXCEEDED 客がもう待っていない。 */
+  #start(context: CallContext): number {
+    const startMs = this.#host.clock.monotonicMs();
+    if (context.abortedBeforeRun ?? context.signal?.aborted) throw cancelled("Run call was cancelled");
+    checkDeadline(context, startMs);
+    return startMs;
+  }
+
+  /** @throws DEADLINE_EXCEEDED 走っている間に期限が過ぎた。 */
+  #finish(context: CallContext, startMs: number, latency: HistogramCell | undefined): void {
+    const endMs = this.#host.clock.monotonicMs();
+    checkDeadline(context, endMs);
+    latency?.observe((endMs - startMs) * 1000);
+  }
+}
+
+/** 予測 1 件を記録に書く。 */
+function logPrediction(
+  write: NonNullable<ReturnType<RequestLogger["sample"]>>,
+  id: ServableId,
+  signatureName: string,
+  inputs: RequestInputs,
+  outputFilter: readonly string[],
+  outputs: TensorMap,
+): void {
+  write(id, () => predictLog(id, signatureName, inputs, outputFilter, outputs));
 }
 
 function checkDeadline({ deadlineMs }: CallContext, nowMs: number): void {

@@ -9,7 +9,9 @@ function setup(rate: number, random = 0.5) {
   host.log.info = (_event: string, fields: LogFields = {}) => void lines.push(fields);
   return { host, lines, log: new AccessLog(host, rate, () => random) };
 }
-const none = () => null;
+const headers = (id: string | null, traceparent: string | null = null) => ({
+  get: (name: string) => (name === "x-request-id" ? id : traceparent),
+});
 const finished = { door: "REST", method: "GET", path: "/v1/models/m", status: 200 } as const;
 
 describe("begin()", () => {
@@ -20,11 +22,11 @@ describe("begin()", () => {
     ["nor one that is too long", 0, "x".repeat(129), undefined],
     ["a sampled request keeps its id", 1, "abc-1", "abc-1"],
   ])("%s", (_, rate, given, id) => {
-    expect(setup(rate).log.begin(given, none)?.requestId).toBe(id as string);
+    expect(setup(rate).log.begin(headers(given))?.requestId).toBe(id as string);
   });
 
   test("a sampled request without an id gets one", () => {
-    expect(setup(1).log.begin(null, none)?.requestId).toMatch(/^[\da-f-]{36}$/);
+    expect(setup(1).log.begin(headers(null))?.requestId).toMatch(/^[\da-f-]{36}$/);
   });
 
   test.each([
@@ -33,7 +35,7 @@ describe("begin()", () => {
     [1, 0.999, true],
     [0, 0, false],
   ])("rate %p, random %p: sampled %p", (rate, random, sampled) => {
-    expect(setup(rate, random).log.begin(null, none) !== undefined).toBe(sampled);
+    expect(setup(rate, random).log.begin(headers(null)) !== undefined).toBe(sampled);
   });
 
   const TRACE = "0af7651916cd43dd8448eb211c80319c";
@@ -45,13 +47,13 @@ describe("begin()", () => {
     [`00-${TRACE}-${"0".repeat(16)}-01`, undefined],
     ["nonsense", undefined],
   ])("traceparent %s", (header, id) => {
-    expect(setup(1).log.begin(null, () => header)?.traceId).toBe(id as string);
+    expect(setup(1).log.begin(headers(null, header))?.traceId).toBe(id as string);
   });
 });
 
 test("finish() writes one line for a sampled request only", () => {
   const { host, lines, log } = setup(1);
-  const trace = log.begin("id-1", none)!;
+  const trace = log.begin(headers("id-1"))!;
   host.clock.spend(12.3456);
   log.finish(trace, finished);
   log.finish({ ...trace, sampled: false }, finished);
