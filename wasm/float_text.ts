@@ -74,40 +74,35 @@ function put(out: usize, signed: u32): usize {
   const entry = ENTRIES + (<usize>(bits >> 23) << 5);
   const over = i32(bits >= load<u32>(entry));
   let exponent = load<i32>(entry, 4) + over;
-  // 9 桁の整数と端数。積の誤差は 2^-24 まで。
+  // 9 桁の整数に丸める。積の誤差は 2^-24 までなので、丁度中間に近いものはここで決めない。
   const product = magnitude * load<f64>(entry + (<usize>over << 3), 8);
-  const whole = <i32>product;
-  const nine = <u32>whole;
+  const rounded = <i32>(product + 0.5);
+  const nine = <u32>rounded;
   let high = nine / 1_000_000;
   const rest = nine - high * 1_000_000;
   let middle = rest / 1000;
   let low = rest - middle * 1000;
-  const six = high * 1000 + middle + u32(low >= 500);
   // 6 桁で足りる float は、6 桁の整数から 2^-24 の比率、つまり 0.06 までしか離れない。割り算の前に大半を落とす。
-  const isNear = low < 70 || low >= 930;
-  if (isNear && <f64>(<f32>(<f64>(<i32>six) / powerOf(5 - exponent))) == magnitude) {
-    low = 0;
-    high = six / 1000;
-    middle = six - high * 1000;
-    // 10 の冪のすぐ下の float。
-    if (high == 1000) {
-      high = 100;
-      exponent++;
-    }
-  } else {
-    const fraction = product - <f64>whole;
-    // 丁度中間と、それに近いものは、ここで決めない。積が正確とは限らないので。
-    if (abs(fraction - 0.5) < 1e-6) return 0;
-    low += u32(fraction > 0.5);
-    // 桁上がりも稀。
-    if (low == 1000) return 0;
-  }
+  if (low - 70 >= 860) {
+    const six = high * 1000 + middle + u32(low >= 500);
+    if (<f64>(<f32>(<f64>(<i32>six) / powerOf(5 - exponent))) == magnitude) {
+      low = 0;
+      high = six / 1000;
+      middle = six - high * 1000;
+      // 10 の冪のすぐ下の float。
+      if (high == 1000) {
+        high = 100;
+        exponent++;
+      }
+    } else if (abs(product - <f64>rounded) > 0.499999) return 0;
+  } else if (abs(product - <f64>rounded) > 0.499999) return 0;
 
   // 上から 8 桁と最後の 1 桁。レジスターの中で並べる。書いた直後に幅を変えて読むと遅い。
   const last = tripleOf(low);
   const first = tripleOf(high) | (tripleOf(middle) << 24) | (last << 48);
   const ninth = last >> 16;
-  let zeros = select<i32>(1 + i32(clz(first ^ 0x3030303030303030) >> 3), 0, ninth == 0x30);
+  // 末尾の 0。2 桁目から後ろの 8 桁で数える。
+  const zeros = i32(clz(((first >> 8) | (ninth << 56)) ^ 0x3030303030303030) >> 3);
 
   let end: usize;
   if (exponent < 0 && exponent >= -4) {
@@ -159,26 +154,28 @@ export function write(
   given: bool,
   out: usize,
 ): usize {
-  let at = out;
+  // 最初の値の前の区切りは、書き場の手前にはみ出させる。
+  let at = first ? out - 2 : out;
   let place = column;
-  let isGiven = given;
-  let isFirst = first;
-  for (let i = from; i < count; i++) {
-    if (!isGiven) {
-      if (!isFirst) {
-        store<u16>(at, 0x202c);
-        at += 2;
-      }
-      if (columns > 0 && place == 0) store<u8>(at++, 0x5b);
-      const end = put(at, load<u32>(values + (<usize>i << 2)));
-      if (end == 0) {
-        done = i;
-        return at;
-      }
-      at = end;
+  let i = from;
+  if (given) {
+    at = out;
+    i++;
+    if (++place == columns) {
+      store<u8>(at++, 0x5d);
+      place = 0;
     }
-    isGiven = false;
-    isFirst = false;
+  }
+  const opening = columns > 0 ? 0 : -1;
+  for (; i < count; i++) {
+    store<u32>(at, 0x5b202c);
+    at += 2 + <usize>(place == opening);
+    const end = put(at, load<u32>(values + (<usize>i << 2)));
+    if (end == 0) {
+      done = i;
+      return at;
+    }
+    at = end;
     if (++place == columns) {
       store<u8>(at++, 0x5d);
       place = 0;
