@@ -258,7 +258,8 @@ async function runGrpcurl(): Promise<Outcome> {
           ["describe", "tensorflow.serving.PredictRequest"],
           ["map<string, .tensorflow.TensorProto> inputs = 2;"],
         ),
-        await expectTool(["-d", FLOWER], [`${service}/Predict`], ['"floatVal"', '"serving_default"']),
+        // C++ のサーバーの記述と同じく JSON の名前を持たないので、道具は元の名前で書く。
+        await expectTool(["-d", FLOWER], [`${service}/Predict`], ['"float_val"', '"serving_default"']),
       ]);
     }, flags);
     outcomes.push(outcome);
