@@ -15,7 +15,6 @@ import { ThreadPoolFactoryConfigSchema } from "./gen/tensorflow_serving/servable
 import { Backend, type WasmFiles } from "./graph/backend.ts";
 import { parseChannelArguments } from "./grpc/channel_arguments.ts";
 import { GrpcDoor } from "./grpc/grpc_door.ts";
-import type { GrpcAddress } from "./grpc/listener.ts";
 import { relieveOpenFiles } from "./open_files.ts";
 import { createOpenApi } from "./openapi_site.ts";
 import type { ServerOptions } from "./options.ts";
@@ -44,6 +43,7 @@ import { formatPrometheusPage } from "./service/prometheus_exporter.ts";
 import { readiness } from "./service/readiness.ts";
 import { RequestLogger } from "./service/request_logger.ts";
 import type { ServerTls } from "./service/server_tls.ts";
+import type { Address } from "./sockets/listener.ts";
 import {
   fromModelServerConfigProto,
   type ModelServerConfig,
@@ -342,7 +342,7 @@ export class ModelServer {
     const readTls = this.#tlsReader(options.sslConfigFile);
     const tls = await readTls();
     log.info(tls === undefined ? "Using InsecureServerCredentials" : "Using SSL credentials");
-    const addresses: GrpcAddress[] = [];
+    const addresses: Address[] = [];
     const reusePort = channelArguments.reusePort || member !== undefined;
     if (options.port !== 0) {
       addresses.push({ host: "0.0.0.0", port: options.port, reusePort });
@@ -450,8 +450,7 @@ export class ModelServer {
       accessLog: this.#accessLog,
       readiness: () => readiness(this.#health, services.core),
       port: options.restApiPort,
-      // 証明書を差し替えるには、同じ番号で待ち受け直せなければならない。
-      reusePort: member !== undefined || (tls !== undefined && this.#credentialsPollMs > 0),
+      reusePort: member !== undefined,
       ...(tls === undefined ? {} : { tls }),
       ...(authorize === undefined ? {} : { authorize }),
       maxBodyBytes: options.restApiMaxBodyBytes,

@@ -12,11 +12,11 @@ import type { ModelService } from "../service/model_service.ts";
 import type { PredictionService } from "../service/prediction_service.ts";
 import type { ServerTls } from "../service/server_tls.ts";
 import { WorkQueue } from "../service/work_queue.ts";
+import { type Address, Listener } from "../sockets/listener.ts";
 import type { ChannelArguments } from "./channel_arguments.ts";
 import { type CallEnvironment, openCall, refuseOther } from "./grpc_call.ts";
 import { isGrpc } from "./grpc_headers.ts";
 import { healthRpcs } from "./health_rpc.ts";
-import { type GrpcAddress, Listener } from "./listener.ts";
 import { modelRpcs } from "./model_rpc.ts";
 import { predictionRpcs } from "./prediction_rpc.ts";
 import { reflectionRpcs } from "./reflection_rpc.ts";
@@ -24,7 +24,7 @@ import type { Rpc } from "./service_definition.ts";
 
 export interface GrpcDoorOptions {
   /** TCP と UNIX ソケットの一方か両方。 */
-  readonly addresses: readonly GrpcAddress[];
+  readonly addresses: readonly Address[];
   /** あれば、どの宛先でも TLS を話す。 */
   readonly tls?: ServerTls;
   readonly channelArguments: ChannelArguments;
@@ -106,8 +106,13 @@ export class GrpcDoor implements Door {
   /** @throws INVALID_ARGUMENT `Failed to BuildAndStart gRPC server`(宛先が使えない)。 */
   async start(): Promise<readonly string[]> {
     const { addresses, tls } = this.#options;
+    const { maxConnections, handshakeTimeoutMs } = this.#limits;
     this.#listeners = addresses.map(
-      (address) => new Listener(address, tls, (socket) => this.#connect(socket), this.#limits),
+      (address) =>
+        new Listener(
+          { address, tls, protocol: "h2", allowHalfOpen: false, maxConnections, handshakeTimeoutMs },
+          (socket) => this.#connect(socket),
+        ),
     );
     try {
       return await Promise.all(this.#listeners.map((listener) => listener.listen()));

@@ -1,16 +1,13 @@
-const phrases = {
-  400: "Bad Request",
-  404: "Not Found",
-  501: "Not Implemented",
-} as const;
+import type { Reply } from "../http1/http1_connection.ts";
+import { reasonOf } from "./http_status.ts";
 
 /**
  * REST の面の外で断るときの頁。接続も閉じる。
  *
  * @see libevent http.c evhttp_send_error
  */
-export function errorPage(status: keyof typeof phrases): Response {
-  const phrase = phrases[status];
-  const body = `<HTML><HEAD>\n<TITLE>${status} ${phrase}</TITLE>\n</HEAD><BODY>\n<H1>${phrase}</H1>\n</BODY></HTML>\n`;
-  return new Response(body, { status, headers: { "Content-Type": "text/html", Connection: "close" } });
+export function errorPage(status: number): Reply {
+  const reason = reasonOf(status);
+  const body = `<HTML><HEAD>\n<TITLE>${status} ${reason}</TITLE>\n</HEAD><BODY>\n<H1>${reason}</H1>\n</BODY></HTML>\n`;
+  return { status, reason, fields: "Content-Type: text/html\r\n", body, closes: true };
 }

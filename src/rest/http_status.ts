@@ -26,6 +26,27 @@ export function httpStatusOf(code: Code): number {
   return httpStatuses[code];
 }
 
+/** 状態の句。知らない番号の句は、libevent では番号の百の位だけで決まる。 @see libevent http.c evhttp_response_phrase_internal */
+const reasons: ReadonlyMap<number, string> = new Map([
+  [200, "OK"],
+  [304, "Not Modified"],
+  [400, "Bad Request"],
+  [401, "Unauthorized"],
+  [403, "Forbidden"],
+  [404, "Not Found"],
+  [409, "Conflict"],
+  [413, "Request Entity Too Large"],
+  [500, "Internal Server Error"],
+  [501, "Not Implemented"],
+  [503, "Service Unavailable"],
+  [504, "Gateway Time-out"],
+]);
+const families = ["", "Informational", "Success", "Redirection", "Client Error", "Server Error"];
+
+export function reasonOf(status: number): string {
+  return reasons.get(status) ?? families[Math.floor(status / 100)] ?? "";
+}
+
 /** `{"error": "…"}` の本文。改行で終わらない。 */
 export function writeError(message: string): Uint8Array<ArrayBuffer> {
   const writer = new JsonWriter();

@@ -36,18 +36,6 @@ const decoder = new TextDecoder();
 export const isApiTarget = (target: string): boolean => api.test(target);
 export const isWellFormedTarget = (target: string): boolean => wellFormed.test(target);
 
-/**
- * 要求の宛先(path と、あれば `?query` と `#fragment`)。
- *
- * Bun は宛先を URL として整える(`..` を畳む、`^` などを `%5E` にする、`\` を `/` にする)ので、そこは元に戻せない。
- * `//` と `%2F` などの綴りは書かれたまま残る。Host の無い HTTP/1.0 では宛先だけが来る。
- */
-export function targetOf(url: string): string {
-  if (url.charCodeAt(0) === 0x2f) return url;
-  const slash = url.indexOf("/", url.indexOf("://") + 3);
-  return slash < 0 ? "/" : url.slice(slash);
-}
-
 /** `:predict` などの宛先。合わなければ undefined。 @throws BadVersion */
 export function parsePredictionPath(target: string): ModelPath | undefined {
   return toModelPath(prediction.exec(target));

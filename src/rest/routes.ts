@@ -26,8 +26,8 @@ export interface RouteOptions {
   readonly json?: ParseOptions;
 }
 
-/** 応答の本文。その場で得たバイト列は借り物のことがあり、間を置かずに Response に渡す。 */
-export type Body = Uint8Array<ArrayBuffer> | string;
+/** 応答の本文。文字列は ASCII に限る。その場で得たバイト列は借り物のことがあり、間を置かずに送る。 */
+export type Body = Uint8Array | string;
 
 /** 届いた要求。 */
 export interface Arrival {
@@ -103,13 +103,15 @@ export class Routes {
     this.#status = (spec) => {
       // TF Serving は名前の無い問い合わせを断る。ここではモデルの一覧を返す。
       if (spec.name === "" && spec.version === undefined && spec.label === undefined) {
-        return model.listModels().then(printModels);
+        return model.listModels().then((models) => Buffer.from(printModels(models)));
       }
       const states = model.getModelStatus(requireName(spec));
-      return states instanceof Promise ? states.then(printStatuses) : printStatuses(states);
+      return states instanceof Promise
+        ? states.then((all) => Buffer.from(printStatuses(all)))
+        : Buffer.from(printStatuses(states));
     };
     this.#metadata = (spec) =>
-      printMetadata(prediction.getModelMetadata(requireName(spec), ["signature_def"]));
+      Buffer.from(printMetadata(prediction.getModelMetadata(requireName(spec), ["signature_def"])));
   }
 
   /** どんな宛先にも仕事はある。合わないものは、断るのが仕事。 */

@@ -30,29 +30,17 @@ export class StaticPages {
     this.#pages = pages;
   }
 
-  has(path: string): boolean {
-    return this.#pages.has(path);
-  }
-
-  /** `path` に頁があれば答える。 */
-  answer(path: string, request: Request): Response | undefined {
-    const { method } = request;
-    if (method !== "GET" && method !== "HEAD") return undefined;
-    const page = this.#pages.get(path);
-    if (page === undefined) return undefined;
-    const { plain, zipped, headers } = this.#store(path, page);
+  /** @param path 頁のある宛先。 */
+  answer(path: string, request: Request): Response {
+    const { plain, zipped, headers } = this.#store(path, this.#pages.get(path)!);
     const given = request.headers;
     if (matches(given.get("if-none-match"), headers["ETag"]!)) {
       return new Response(null, { status: 304, headers });
     }
     const useZipped = zipped !== undefined && acceptsGzip(given.get("accept-encoding"));
     const body = useZipped ? zipped : plain;
-    return new Response(method === "HEAD" ? null : body, {
-      headers: {
-        ...headers,
-        ...(useZipped ? { "Content-Encoding": "gzip" } : {}),
-        ...(method === "HEAD" ? { "Content-Length": String(body.length) } : {}),
-      },
+    return new Response(body, {
+      headers: { ...headers, ...(useZipped ? { "Content-Encoding": "gzip" } : {}) },
     });
   }
 

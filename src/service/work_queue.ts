@@ -4,8 +4,13 @@ import type { Admission } from "./admission.ts";
 
 /** 届いて、まだ始まっていない仕事。 */
 export interface Job {
-  /** 始める。失敗も自分で答え、投げない。 @returns すぐに終わらないなら、終わったとき(失敗しない)。 */
-  start(): Promise<void> | undefined;
+  /**
+   * 始める。失敗も自分で答え、投げない。
+   *
+   * @param arrivedMs 届いた時刻(Clock.monotonicMs)。
+   * @returns すぐに終わらないなら、終わったとき(失敗しない)。
+   */
+  start(arrivedMs: number): Promise<void> | undefined;
   /** 始めずに断る。 */
   refuse(error: StatusError): void;
 }
@@ -81,7 +86,7 @@ export class WorkQueue {
       job.refuse(StatusError.from(thrown));
       return;
     }
-    const later = job.start();
+    const later = job.start(arrivedMs);
     if (later === undefined) this.#admission.leave();
     else void later.then(this.#leave);
   }

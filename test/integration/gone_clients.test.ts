@@ -18,10 +18,13 @@ const BODY = '{"instances":[1]}';
 function stoppedTurns() {
   let held: (() => void)[] = [];
   let isHeld = true;
+  let reads = 0;
   const arrived = Promise.withResolvers<void>();
   return {
     clock: {
       ...systemClock,
+      // 止めている間は 1 回が長く、届いたものは後に回される。
+      monotonicMs: () => systemClock.monotonicMs() + 10 * (isHeld ? reads++ : reads),
       endOfTurn: (callback: () => void) => {
         if (!isHeld) systemClock.endOfTurn(callback);
         else {

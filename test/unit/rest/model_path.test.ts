@@ -6,7 +6,6 @@ import {
   type ModelPath,
   parsePredictionPath,
   parseQueryPath,
-  targetOf,
 } from "../../../src/rest/model_path.ts";
 
 const escaped = "%21%23%24%25%26%27%28%29%2A%2B%2C%2F%3A%3B%3D%3F%40%5B%5D";
@@ -139,14 +138,4 @@ test.each([
   ["/v1/a#b#c", false],
 ])("isWellFormedTarget(%s) is %p", (target, expected) => {
   expect(isWellFormedTarget(target)).toBe(expected);
-});
-
-test.each([
-  ["http://h/v1/models", "/v1/models"],
-  ["http://h:99//v1/a?x=1#f", "//v1/a?x=1#f"],
-  ["https://[::1]:1/v1/a%2Fb", "/v1/a%2Fb"],
-  ["http://h", "/"],
-  ["/v1/models", "/v1/models"],
-])("targetOf(%s) is %s", (url, target) => {
-  expect(targetOf(url)).toBe(target);
 });

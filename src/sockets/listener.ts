@@ -1,14 +1,23 @@
 import { lstatSync, unlinkSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer, type TlsOptions, type Server as TlsServer } from "node:tls";
-import type { ServerTls } from "../service/server_tls.ts";
 
 /** 待ち受ける先。port 0 は空いている番号。 */
-export type GrpcAddress =
+export type Address =
   | { readonly host: string; readonly port: number; readonly reusePort: boolean }
   | { readonly path: string };
 
-function tlsOptions({ key, cert, clientCa, clientVerify }: ServerTls): TlsOptions {
+/** サーバーの側の TLS。どれも PEM。 */
+export interface ListenerTls {
+  readonly key: string;
+  readonly cert: string;
+  /** 空なら、備え付けの認証局。 */
+  readonly clientCa: string;
+  /** 客に証明書を求めるか。 */
+  readonly clientVerify: boolean;
+}
+
+function tlsOptions({ key, cert, clientCa, clientVerify }: ListenerTls, protocol: string): TlsOptions {
   return {
     key,
     cert,
@@ -16,15 +25,20 @@ function tlsOptions({ key, cert, clientCa, clientVerify }: ServerTls): TlsOption
     requestCert: clientVerify,
     rejectUnauthorized: clientVerify,
     minVersion: "TLSv1.2",
-    ALPNProtocols: ["h2"],
+    ALPNProtocols: [protocol],
   };
 }
 
-/** 接続についての限り。 */
-export interface ListenerLimits {
+export interface ListenerOptions {
+  readonly address: Address;
+  readonly tls?: ListenerTls | undefined;
+  /** TLS の握手で選ばせる、先の言葉(ALPN)。 */
+  readonly protocol: "h2" | "http/1.1";
+  /** 客が先に送り終えても(半分閉じても)、答えを送れるようにする。 */
+  readonly allowHalfOpen: boolean;
   /** 同時に開いている接続の数。0 は無制限。 */
   readonly maxConnections: number;
-  /** TLS の握手に掛けてよい時間。 */
+  /** TLS の握手に掛けてよい時間。0 は Node の既定。 */
   readonly handshakeTimeoutMs: number;
 }
 
@@ -39,36 +53,38 @@ function removeStaleSocket(path: string): void {
 
 /**
  * 1 つの宛先での待ち受け。TLS はここで終わり、先へ渡るのは中身の流れだけになる。
- * grpc-js に待ち受けさせないのは、証明書の差し替え、接続の制限、ポートの共有を自分で決めるため。
+ * 証明書の差し替え、接続の制限、ポートの共有は、どの入口でも同じものがここで決まる。
  */
 export class Listener {
   readonly #server: Server | TlsServer;
-  readonly #address: GrpcAddress;
+  readonly #options: ListenerOptions;
 
   /** @param accept つながった接続(TLS なら握手を終えたもの)。 */
-  constructor(
-    address: GrpcAddress,
-    tls: ServerTls | undefined,
-    accept: (socket: Socket) => void,
-    limits?: ListenerLimits,
-  ) {
-    this.#address = address;
+  constructor(options: ListenerOptions, accept: (socket: Socket) => void) {
+    this.#options = options;
+    const { tls, protocol, allowHalfOpen, maxConnections, handshakeTimeoutMs } = options;
     const receive = (socket: Socket): void => {
       // 小さい応答を溜めると 40 ms 待たされることがある。
       socket.setNoDelay(true);
       socket.setKeepAlive(true, KEEPALIVE_DELAY_MS);
-      // 切れた接続の後始末は HTTP/2 の層がする。ここで受けないと、握手の途中の失敗でプロセスが落ちる。
+      // 切れた接続の後始末は先の層がする。ここで受けないと、握手の途中の失敗でプロセスが落ちる。
       socket.on("error", () => socket.destroy());
       accept(socket);
     };
     this.#server =
       tls === undefined
-        ? createServer(receive)
-        : createTlsServer({ ...tlsOptions(tls), handshakeTimeout: limits?.handshakeTimeoutMs }, receive);
+        ? createServer({ allowHalfOpen }, receive)
+        : createTlsServer(
+            {
+              ...tlsOptions(tls, protocol),
+              allowHalfOpen,
+              ...(handshakeTimeoutMs > 0 ? { handshakeTimeout: handshakeTimeoutMs } : {}),
+            },
+            receive,
+          );
     // 握手に失敗した、または時間の掛かり過ぎた接続。まだ accept には渡っていない。
     this.#server.on("tlsClientError", (_, socket: Socket) => socket.destroy());
-    if (limits !== undefined && limits.maxConnections > 0)
-      this.#server.maxConnections = limits.maxConnections;
+    if (maxConnections > 0) this.#server.maxConnections = maxConnections;
   }
 
   /**
@@ -76,7 +92,7 @@ export class Listener {
    * @throws 使用中の番号など、OS の失敗。
    */
   async listen(): Promise<string> {
-    const address = this.#address;
+    const { address } = this.#options;
     if ("path" in address) removeStaleSocket(address.path);
     await new Promise<void>((resolve, reject) => {
       this.#server.once("error", reject);
@@ -87,18 +103,20 @@ export class Listener {
     });
     const bound = this.#server.address();
     return typeof bound === "object" && bound !== null
-      ? `${bound.address}:${bound.port}`
+      ? `${bound.address.includes(":") ? `[${bound.address}]` : bound.address}:${bound.port}`
       : `unix:${"path" in address ? address.path : bound}`;
   }
 
   /** これから来る接続の証明書を差し替える。つながっているものは切れない。 */
-  replaceCertificate(tls: ServerTls): void {
-    if ("setSecureContext" in this.#server) this.#server.setSecureContext(tlsOptions(tls));
+  replaceCertificate(tls: ListenerTls): void {
+    if (!("setSecureContext" in this.#server)) return;
+    this.#server.setSecureContext(tlsOptions(tls, this.#options.protocol));
   }
 
   /** 新しい接続を断る。つながっているものは待たない。 */
   close(): void {
     this.#server.close();
-    if ("path" in this.#address) removeStaleSocket(this.#address.path);
+    const { address } = this.#options;
+    if ("path" in address) removeStaleSocket(address.path);
   }
 }
