@@ -3,7 +3,6 @@ import type { Host } from "../base/host.ts";
 import { cancelled, deadlineExceeded, unavailable } from "../base/status.ts";
 import type { PreparedRun, RunContext } from "../servables/model_servable.ts";
 import type { DType } from "../tensor/dtype.ts";
-import type { Signature } from "../tensor/signature.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { haveSameRows, mergeInputs, splitOutputs } from "./batch_tensors.ts";
 import { BatchingMetrics } from "./batching_metrics.ts";
@@ -35,34 +34,31 @@ interface Task {
  * 待たない合流。イベントループの同じ回に届いた要求を、その回の終わりに 1 つの実行にまとめる。
  * 誰も仲間を待たないので、1 つだけの要求は何も失わない。
  *
- * 入力も出力もすべて「先頭が未知の次元」であるシグネチャにだけ効く。まとめた実行が失敗したときは
- * 1 つずつ走らせ直すので、ある要求の誤りがほかの要求に及ぶことはない。
+ * まとめても答えが変わらないと分かっている実行({@link PreparedRun.rowShapes})にだけ効く。まとめた実行が失敗した
+ * ときは 1 つずつ走らせ直すので、ある要求の誤りがほかの要求に及ぶことはない。
  */
 export class TurnBatching implements Batching {
   readonly #host: Host;
   readonly #inner: Prepare;
   readonly #metrics: BatchingMetrics;
-  /** 先頭の次元が行であるテンソルの名前。 */
-  readonly #rowTensors: ReadonlySet<string>;
   readonly #runs = new Map<string, PreparedRun>();
   readonly #maxDelayMs: number;
 
   /** @param maxDelayMs 合流を待ってよい時間。これより待ったものは走らせずに断る。0 は見ない。 */
-  constructor(host: Host, signatures: Iterable<Signature>, inner: Prepare, maxDelayMs = 0) {
+  constructor(host: Host, inner: Prepare, maxDelayMs = 0) {
     this.#host = host;
     this.#maxDelayMs = maxDelayMs === 0 ? Number.POSITIVE_INFINITY : maxDelayMs;
     this.#inner = inner;
     this.#metrics = new BatchingMetrics(host.metrics);
-    this.#rowTensors = rowTensorsOf(signatures);
   }
 
   readonly prepare: Prepare = (feeds, fetches) => {
-    const rowwise = feeds.length > 0 && feeds.concat(fetches).every((name) => this.#rowTensors.has(name));
-    if (!rowwise) return this.#inner(feeds, fetches);
     const key = keyOf(feeds, fetches);
     const known = this.#runs.get(key);
     if (known !== undefined) return known;
-    const run = new TurnRun(this.#host, this.#metrics, this.#inner(feeds, fetches), feeds, this.#maxDelayMs);
+    const inner = this.#inner(feeds, fetches);
+    if (feeds.length === 0 || inner.rowShapes === undefined) return inner;
+    const run = new TurnRun(this.#host, this.#metrics, inner, inner.rowShapes, feeds, this.#maxDelayMs);
     this.#runs.set(key, run);
     return run;
   };
@@ -70,23 +66,12 @@ export class TurnBatching implements Batching {
   close(): void {}
 }
 
-/** どのシグネチャでも先頭の次元が未知とされているテンソル。1 つでも違う宣言があれば外す。 */
-function rowTensorsOf(signatures: Iterable<Signature>): Set<string> {
-  const rowwise = new Set<string>();
-  const fixed = new Set<string>();
-  for (const { inputs, outputs } of signatures) {
-    for (const { name, shape } of [...inputs.values(), ...outputs.values()]) {
-      (shape?.[0] === -1 ? rowwise : fixed).add(name);
-    }
-  }
-  return rowwise.difference(fixed);
-}
-
 class TurnRun implements PreparedRun {
   readonly feedDTypes: readonly (DType | undefined)[];
   readonly #host: Host;
   readonly #metrics: BatchingMetrics;
   readonly #inner: PreparedRun;
+  readonly #shapes: readonly (readonly number[])[];
   readonly #feeds: readonly string[];
   readonly #maxDelayMs: number;
   /** 1 回の実行の固定費の見積もり。測るまでは高いものとする。 */
@@ -97,13 +82,12 @@ class TurnRun implements PreparedRun {
   /** 前の回に 2 つ以上届いた。次の回も、最初の 1 つを先に走らせずに仲間とまとめる。 */
   #busy = false;
   #queue: Task[] = [];
-  /** まとめた実行の出力が行ごとでなかった。もうまとめない。 */
-  #unmergeable = false;
 
   constructor(
     host: Host,
     metrics: BatchingMetrics,
     inner: PreparedRun,
+    shapes: readonly (readonly number[])[],
     feeds: readonly string[],
     maxDelayMs: number,
   ) {
@@ -111,6 +95,7 @@ class TurnRun implements PreparedRun {
     this.#host = host;
     this.#metrics = metrics;
     this.#inner = inner;
+    this.#shapes = shapes;
     this.#feeds = feeds;
     this.feedDTypes = inner.feedDTypes;
   }
@@ -118,10 +103,10 @@ class TurnRun implements PreparedRun {
   run(inputs: readonly Tensor[], context: RunContext): readonly Tensor[] | Promise<readonly Tensor[]> {
     if (this.#costMs < CHEAP_RUN_MS) {
       if ((++this.#cheapRuns & (SAMPLE_EVERY - 1)) !== 0) return this.#inner.run(inputs, context);
-      return this.#runTimed(inputs, context, commonRows(inputs));
+      return this.#runTimed(inputs, context, commonRows(inputs, this.#shapes));
     }
-    const rows = commonRows(inputs);
-    if (rows < 1 || rows > MAX_ROWS / 2 || this.#unmergeable) return this.#inner.run(inputs, context);
+    const rows = commonRows(inputs, this.#shapes);
+    if (rows < 1 || rows > MAX_ROWS / 2) return this.#inner.run(inputs, context);
     if (this.#arrivals++ === 0) {
       this.#host.clock.endOfTurn(this.#endTurn);
       if (!this.#busy) return this.#runTimed(inputs, context, rows);
@@ -211,19 +196,11 @@ class TurnRun implements PreparedRun {
       for (const task of tasks) this.#runAlone(task);
     };
     const finish = (outputs: readonly Tensor[]): void => {
-      let split: Tensor[][];
-      try {
-        split = splitOutputs(
-          outputs,
-          tasks.map((task) => task.rows),
-          0,
-        );
-      } catch {
-        // 宣言と違い、出力の先頭は行ではなかった。
-        this.#unmergeable = true;
-        separately();
-        return;
-      }
+      const split = splitOutputs(
+        outputs,
+        tasks.map((task) => task.rows),
+        0,
+      );
       for (let i = 0; i < tasks.length; i++) tasks[i]!.resolve(split[i]!);
     };
     try {
@@ -234,7 +211,7 @@ class TurnRun implements PreparedRun {
         false,
       );
       const outputs = this.#inner.run(merged, latestDeadline(tasks));
-      if (outputs instanceof Promise) outputs.then(finish, separately);
+      if (outputs instanceof Promise) outputs.then(finish).catch(separately);
       else finish(outputs);
     } catch {
       // 誰の入力が悪かったのかは、1 つずつ走らせれば分かる。
@@ -243,11 +220,24 @@ class TurnRun implements PreparedRun {
   }
 }
 
-/** 入力に共通の行数。揃っていないかスカラーがあれば -1。 */
-function commonRows(inputs: readonly Tensor[]): number {
+/** 入力に共通の行数。行数が揃っていないか、求められる形でなければ -1。 */
+function commonRows(inputs: readonly Tensor[], shapes: readonly (readonly number[])[]): number {
   const rows = inputs[0]!.shape[0] ?? -1;
-  for (let i = 1; i < inputs.length; i++) if (inputs[i]!.shape[0] !== rows) return -1;
+  for (let i = 0; i < inputs.length; i++) {
+    const { shape } = inputs[i]!;
+    const wanted = shapes[i]!;
+    if (shape.length !== wanted.length || shape[0] !== rows) return -1;
+    for (let axis = 1; axis < shape.length; axis++) {
+      if (shape[axis] !== (wanted[axis] === -1 ? openDim(inputs, shapes, axis) : wanted[axis])) return -1;
+    }
+  }
   return rows;
+}
+
+/** 大きさの決まっていない軸は、どの入力でも同じ大きさでなければならない。その最初のもの。 */
+function openDim(inputs: readonly Tensor[], shapes: readonly (readonly number[])[], axis: number): number {
+  const first = shapes.findIndex((shape) => shape[axis] === -1);
+  return inputs[first]!.shape[axis]!;
 }
 
 function haveSameShapes(a: Task, b: Task): boolean {

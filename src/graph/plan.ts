@@ -23,6 +23,7 @@ import { opRows } from "./ops/index.ts";
 import type { DeviceRow, OpRow, SessionState, Subgraph } from "./ops/registry.ts";
 import { Variable } from "./ops/variable.ts";
 import { constantOf, PlanNode, PlannedNode, type Wire } from "./plan_node.ts";
+import { rowShapes } from "./rows/row_wise.ts";
 import { fitsDevice, Value } from "./value.ts";
 
 /**
@@ -64,6 +65,8 @@ export interface PlanRequest {
   readonly fetches: readonly Endpoint[];
   /** 値は要らないが必ず走らせるノード。 */
   readonly targets: readonly FlatNode[];
+  /** 行ごとに独立かを調べるか。 */
+  readonly asksRows?: boolean;
 }
 
 /** 利用者に見せる 1 歩。 */
@@ -83,6 +86,8 @@ export interface Plan {
   readonly needsDevice: boolean;
   /** デバイスの歩だけが使う定数。先に上げて、ホストの写しを手放してよい。 */
   readonly deviceConstants: readonly Value[];
+  /** 行ごとに独立な計画なら、入力ごとに求められる形。関数の計画では調べない。 */
+  readonly rowShapes: readonly (readonly number[])[] | undefined;
 }
 
 /** 選ばれたカーネルと、入力ごとの「デバイスに載せるか」。 */
@@ -112,6 +117,7 @@ export function buildPlan(context: PlanContext, request: PlanRequest): Plan {
 class PlanBuilder {
   readonly #context: PlanContext;
   readonly #collapses: boolean;
+  readonly #asksRows: boolean;
   readonly #fed = new Map<FlatNode, Map<number, Wire>>();
   readonly #nodes = new Map<FlatNode, PlanNode>();
   readonly #derefs = new Map<FlatNode, PlanNode>();
@@ -128,6 +134,7 @@ class PlanBuilder {
   constructor(context: PlanContext, request: PlanRequest, collapses: boolean) {
     this.#context = context;
     this.#collapses = collapses;
+    this.#asksRows = request.asksRows === true;
     this.#feeds = request.feeds.map(({ node, index }, i) => {
       const feed = new PlanNode(node.name, "_Feed", node.attrs, undefined, []);
       feed.feed = i;
@@ -147,6 +154,8 @@ class PlanBuilder {
     let order = this.#sort();
     if (!this.hasFrames) order = this.#prune(order);
     for (const node of order) this.#fold(node);
+    const asksRows = this.#asksRows && !this.hasFrames;
+    const independent = asksRows ? rowShapes(order, this.#feeds, this.#fetches) : undefined;
     if (!this.hasFrames) {
       fuse(order, this.#fetches);
       order = this.#prune(this.#sort());
@@ -159,6 +168,7 @@ class PlanBuilder {
       steps: this.#descriptions,
       needsDevice: this.#needsDevice,
       deviceConstants: [...this.#deviceConstants],
+      rowShapes: independent,
     };
   }
 

@@ -74,6 +74,8 @@ export interface GraphSessionOptions {
 export interface PreparedGraph {
   /** 各 feed のグラフ上の型。undefined は値を持てない型。 */
   readonly feedDTypes: readonly (DType | undefined)[];
+  /** 入力がこの形(−1 は任意)なら、先頭の軸の行どうしは結果に関わらない。そう言えなければ undefined。 */
+  readonly rowShapes: readonly (readonly number[])[] | undefined;
   /**
    * 同期で走る。途中で別の実行が割り込むことはない。
    *
@@ -449,6 +451,7 @@ export class GraphSession {
       feeds: endpoints,
       fetches: fetches.map((name) => fetchable(this.#graph.endpoint(name), name)),
       targets: [],
+      asksRows: true,
     });
     return {
       plan,
@@ -485,6 +488,7 @@ export class GraphSession {
     const picks = fetches.map((name) => ownFetches.indexOf(name));
     return {
       feedDTypes: feeds.map((name) => feedDTypes.get(name)),
+      rowShapes: plan.rowShapes && feeds.map((name) => plan.rowShapes![ownFeeds.indexOf(name)]!),
       run: (inputs, checkpoint = nothing) => {
         if (this.#disposed) throw failedPrecondition("Session has been closed.");
         const { device } = backend;

@@ -31,11 +31,10 @@ export function createModelBatching(
   settings: QueueSettings | undefined,
   maxDelayMs = 0,
 ): (directory: string, opened: OpenedModel) => Promise<Batching> {
-  return async (directory, { signatures, prepare, stateful }) => {
+  return async (directory, { prepare, stateful }) => {
     const plain: Batching = { prepare, close() {} };
     // 頼まれていない合流が、呼び出しの回数に意味のあるモデルの答えを変えてはいけない。
-    if (settings === undefined)
-      return stateful ? plain : new TurnBatching(host, signatures.values(), prepare, maxDelayMs);
+    if (settings === undefined) return stateful ? plain : new TurnBatching(host, prepare, maxDelayMs);
     const { scheduler, readPerModel } = settings;
     const queue =
       readPerModel === undefined ? settings.queue : await readPerModel(`${directory}/${PER_MODEL_FILE}`);

@@ -21,6 +21,11 @@ export interface PreparedRun {
   /** 各 feed のグラフ上の型。undefined は値を持てない型。 */
   readonly feedDTypes: readonly (DType | undefined)[];
   /**
+   * 入力がこの形(−1 は任意。ただし同じ軸どうしは等しい)なら、先頭の軸の行どうしは結果に関わらない。
+   * そう言えなければ無い。
+   */
+  readonly rowShapes?: readonly (readonly number[])[] | undefined;
+  /**
    * @param inputs feed と同じ順・同じ数。型は feedDTypes に等しい(呼び手が確かめる)。
    * @returns fetch と同じ順・同じ数。
    * @throws 演算のエラー(INVALID_ARGUMENT など)、UNAVAILABLE(待ち行列が満杯)、DEADLINE_EXCEEDED。

@@ -83,6 +83,7 @@ export function openSavedModel(
 /** 期限のある呼び出しは、グラフの中の繰り返しの 1 周ごとに期限を見る。 */
 class GraphRun implements PreparedRun {
   readonly feedDTypes: readonly (DType | undefined)[];
+  readonly rowShapes: readonly (readonly number[])[] | undefined;
   readonly #clock: Clock;
   readonly #graph: PreparedGraph;
   #deadlineMs = 0;
@@ -91,6 +92,7 @@ class GraphRun implements PreparedRun {
     this.#clock = clock;
     this.#graph = graph;
     this.feedDTypes = graph.feedDTypes;
+    this.rowShapes = graph.rowShapes;
   }
 
   run(inputs: readonly Tensor[], { deadlineMs }: RunContext): readonly Tensor[] {

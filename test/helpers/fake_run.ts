@@ -11,6 +11,8 @@ export const valuesOf = ({ data }: Tensor): number[] => Array.from(data as Float
 export class FakeRun implements PreparedRun {
   readonly feedDTypes: PreparedRun["feedDTypes"];
   readonly calls: { readonly shapes: readonly (readonly number[])[]; readonly context: RunContext }[] = [];
+  /** 行ごとに独立な形。 */
+  rowShapes: PreparedRun["rowShapes"];
   /** 実行の代わりに行うこと(投げる、出力をすり替える、時計を進める)。 */
   before: (inputs: readonly Tensor[]) => readonly Tensor[] | undefined = () => undefined;
   /** Promise で答える。 */

@@ -28,6 +28,8 @@ interface ZooModel {
   readonly atol: number;
   /** 整数の画素値に許す差(JPEG の復号)。 */
   readonly levels?: number;
+  /** 組の順に意味がある。 */
+  readonly stateful?: boolean;
   readonly cases: readonly ZooCase[];
 }
 
@@ -87,23 +89,34 @@ export async function openZoo(
   return { session, signatures: bundle.signatures };
 }
 
-/** 1 組を走らせ、出力名 → 値。省かれた入力はシグネチャの既定値。 */
-function run({ session, signatures }: OpenZoo, { signature: key, inputs }: ZooCase): Map<string, Tensor> {
-  const signature = signatures.get(key)!;
-  const feeds: string[] = [];
-  const values: Tensor[] = [];
-  for (const [alias, { name }] of signature.inputs) {
-    const given = inputs[alias];
-    feeds.push(name);
-    values.push(given === undefined ? signature.defaults.get(alias)! : toTensor(given));
-  }
-  const aliases = [...signature.outputs.keys()];
-  const prepared = session.prepare(
-    feeds,
-    aliases.map((alias) => signature.outputs.get(alias)!.name),
-  );
-  const outputs = prepared.run(values);
-  return new Map(aliases.map((alias, i) => [alias, outputs[i]!]));
+/** 1 組の、テンソルになった入力と出力。 */
+interface ZooCall {
+  readonly signature: string;
+  readonly feeds: readonly string[];
+  /** 省かれた入力はシグネチャの既定値。 */
+  readonly inputs: readonly Tensor[];
+  readonly aliases: readonly string[];
+  readonly fetches: readonly string[];
+  readonly outputs: readonly Tensor[];
+}
+
+export function zooCalls({ signatures }: OpenZoo, { cases }: ZooModel): ZooCall[] {
+  return cases.map(({ signature: key, inputs, outputs }) => {
+    const signature = signatures.get(key)!;
+    const given = [...signature.inputs].map(([alias]) => {
+      const value = inputs[alias];
+      return value === undefined ? signature.defaults.get(alias)! : toTensor(value);
+    });
+    const aliases = [...signature.outputs.keys()];
+    return {
+      signature: key,
+      feeds: Array.from(signature.inputs.values(), ({ name }) => name),
+      inputs: given,
+      aliases,
+      fetches: aliases.map((alias) => signature.outputs.get(alias)!.name),
+      outputs: aliases.map((alias) => toTensor(outputs[alias]!)),
+    };
+  });
 }
 
 const floating: ReadonlySet<DType> = new Set([
@@ -116,7 +129,7 @@ const floating: ReadonlySet<DType> = new Set([
 ]);
 
 /** 違いを 1 行で。同じなら undefined。 */
-function differs(actual: Tensor, expected: Tensor, model: ZooModel): string | undefined {
+export function differs(actual: Tensor, expected: Tensor, model: ZooModel): string | undefined {
   const head = `${expected.dtype}[${expected.shape}]`;
   if (`${actual.dtype}[${actual.shape}]` !== head)
     return `${actual.dtype}[${actual.shape}] instead of ${head}`;
@@ -144,11 +157,11 @@ function differs(actual: Tensor, expected: Tensor, model: ZooModel): string | un
 
 /** すべての組を順に走らせ、食い違いの一覧を返す(状態のあるモデルは順が意味を持つ)。 */
 export function compareZoo(open: OpenZoo, model: ZooModel): string[] {
-  return model.cases.flatMap((one, number) => {
-    const outputs = run(open, one);
-    return Object.entries(one.outputs).flatMap(([alias, expected]) => {
-      const difference = differs(outputs.get(alias)!, toTensor(expected), model);
-      return difference === undefined ? [] : [`case ${number} ${alias}: ${difference}`];
+  return zooCalls(open, model).flatMap(({ feeds, fetches, inputs, aliases, outputs }, number) => {
+    const answers = open.session.prepare(feeds, fetches).run(inputs);
+    return outputs.flatMap((expected, i) => {
+      const difference = differs(answers[i]!, expected, model);
+      return difference === undefined ? [] : [`case ${number} ${aliases[i]}: ${difference}`];
     });
   });
 }

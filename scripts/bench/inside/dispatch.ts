@@ -28,8 +28,9 @@ const signature: Signature = {
   defaults: new Map(),
 };
 const answer = [tensor("float", [1, 3], new Float32Array(3))];
-const batching = new TurnBatching(host, [signature], () => ({
+const batching = new TurnBatching(host, () => ({
   feedDTypes: ["float" as const],
+  rowShapes: [[-1, 4]],
   run: () => answer,
 }));
 const servable: ModelServable = {

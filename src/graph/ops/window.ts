@@ -44,7 +44,7 @@ export function windowAxis(
 }
 
 /** padding と explicit_paddings の属性を読む。`spatial` は空間軸の番号の範囲。 */
-export function readPadding(node: OpNode, spatialRank: number): Padding {
+export function readPadding(node: Pick<OpNode, "attrs">, spatialRank: number): Padding {
   const padding = node.attrs.string("padding");
   if (padding === "SAME" || padding === "VALID") return padding;
   if (padding !== "EXPLICIT") throw unimplemented(`padding ${padding} is not supported`);

@@ -2,43 +2,20 @@ import { describe, expect, test } from "bun:test";
 import { invalidArgument } from "../../../src/base/status.ts";
 import { TurnBatching } from "../../../src/batching/turn_batching.ts";
 import type { PreparedRun, RunContext } from "../../../src/servables/model_servable.ts";
-import type { Signature, TensorInfo } from "../../../src/tensor/signature.ts";
 import type { Tensor } from "../../../src/tensor/tensor.ts";
 import { FakeHost } from "../../helpers/fake_host.ts";
 import { FakeRun, floats, valuesOf } from "../../helpers/fake_run.ts";
 
-const info = (name: string, shape: readonly number[] | undefined): TensorInfo => ({
-  name,
-  wireDType: 1,
-  dtype: "float",
-  shape,
-});
-
-const signature = (
-  inputs: Record<string, readonly number[] | undefined>,
-  outputs: Record<string, readonly number[] | undefined>,
-): Signature => ({
-  key: "s",
-  methodName: "",
-  inputs: new Map(Object.entries(inputs).map(([name, shape]) => [name, info(name, shape)])),
-  outputs: new Map(Object.entries(outputs).map(([name, shape]) => [name, info(name, shape)])),
-  defaults: new Map(),
-});
-
-function setUp({ runMs = 1, maxDelayMs = 0 } = {}) {
+function setUp({ runMs = 1, maxDelayMs = 0, rowShapes = [[-1]] } = {}) {
   const host = new FakeHost();
   const model = new FakeRun();
+  model.rowShapes = rowShapes;
   let onRun = (_inputs: readonly Tensor[]): readonly Tensor[] | undefined => undefined;
   model.before = (inputs) => {
     host.clock.spend(runMs);
     return onRun(inputs);
   };
-  const batching = new TurnBatching(
-    host,
-    [signature({ x: [-1] }, { y: [-1], fixed: [3], unknown: undefined })],
-    () => model,
-    maxDelayMs,
-  );
+  const batching = new TurnBatching(host, () => model, maxDelayMs);
   const run = batching.prepare(["x"], ["y"]);
   return {
     host,
@@ -70,25 +47,14 @@ function start(run: PreparedRun, inputs: readonly Tensor[], context: RunContext 
 }
 
 describe("prepare()", () => {
-  test("coats only runs whose tensors all have rows, and the same one once", () => {
+  test("coats only runs whose rows are known to be independent, and the same one once", () => {
     const { batching, model, run } = setUp();
     expect(run).not.toBe(model);
     expect(batching.prepare(["x"], ["y"])).toBe(run);
-    expect(batching.prepare(["x"], ["fixed"])).toBe(model);
-    expect(batching.prepare(["x"], ["unknown"])).toBe(model);
-    expect(batching.prepare(["x"], ["nobody"])).toBe(model);
     expect(batching.prepare([], ["y"])).toBe(model);
+    const dependent = new FakeRun();
+    expect(new TurnBatching(new FakeHost(), () => dependent).prepare(["x"], ["y"])).toBe(dependent);
     batching.close();
-  });
-
-  test("does not trust a tensor that another signature declares without rows", () => {
-    const model = new FakeRun();
-    const batching = new TurnBatching(
-      new FakeHost(),
-      [signature({ x: [-1] }, { y: [-1] }), signature({ x: [5] }, { z: [-1] })],
-      () => model,
-    );
-    expect(batching.prepare(["x"], ["y"])).toBe(model);
   });
 });
 
@@ -219,14 +185,14 @@ describe("run()", () => {
   });
 
   test("merges only equal shapes, and at most 256 rows", async () => {
-    const { host, model, run } = setUp();
-    start(run, [floats([1], 0)]);
+    const { host, model, run } = setUp({ rowShapes: [[-1, -1]] });
+    start(run, [floats([1, 1], 0)]);
     const results = [
       start(run, [floats([1, 2], 0, 2)]),
-      start(run, [floats([100], ...new Array(100).fill(0))]),
+      start(run, [floats([100, 1], ...new Array(100).fill(0))]),
       start(run, [floats([1, 2], 4, 6)]),
-      start(run, [floats([100], ...new Array(100).fill(0))]),
-      start(run, [floats([100], ...new Array(100).fill(0))]),
+      start(run, [floats([100, 1], ...new Array(100).fill(0))]),
+      start(run, [floats([100, 1], ...new Array(100).fill(0))]),
     ];
     await host.clock.settle();
     expect(model.rows).toEqual([1, 2, 200, 100]);
@@ -245,7 +211,34 @@ describe("run()", () => {
     expect(results.map(({ result }) => result)).toEqual(["3", "INVALID_ARGUMENT: unlucky", "4"]);
   });
 
-  test("stops merging when outputs turn out not to have rows", async () => {
+  test("does not queue what is not of the shapes for which rows are independent", async () => {
+    const { host, model, run } = setUp({ rowShapes: [[-1, 3, -1]] });
+    start(run, [floats([1, 3, 1], 0, 0, 0)]);
+    for (const shape of [[1], [1, 2, 1], [1, 3, 1, 1]]) {
+      const size = shape.reduce((a, b) => a * b, 1);
+      expect(start(run, [floats(shape, ...new Array(size).fill(0))]).result).not.toBe("waiting");
+    }
+    expect(start(run, [floats([1, 3, 2], 0, 0, 0, 0, 0, 0)]).result).toBe("waiting");
+    await host.clock.settle();
+    expect(model.calls.length).toBe(5);
+  });
+
+  test("dimensions that are open must be the same in every input", async () => {
+    const { host, run } = setUp({
+      rowShapes: [
+        [-1, -1],
+        [-1, 2],
+        [-1, -1],
+      ],
+    });
+    const inputs = (...columns: number[]) => columns.map((n) => floats([1, n], ...new Array(n).fill(0)));
+    start(run, inputs(3, 2, 3));
+    expect(start(run, inputs(3, 2, 3)).result).toBe("waiting");
+    expect(start(run, inputs(3, 2, 4)).result).not.toBe("waiting");
+    await host.clock.settle();
+  });
+
+  test("runs requests one by one when the merged outputs do not have their rows", async () => {
     const { host, run, model, instead } = setUp();
     instead(() => [floats([1], 9)]);
     start(run, [floats([1], 0)]);
@@ -253,7 +246,6 @@ describe("run()", () => {
     await host.clock.settle();
     expect(results.map(({ result }) => result)).toEqual(["9", "9"]);
     expect(model.rows).toEqual([1, 2, 1, 1]);
-    expect([start(run, [floats([1], 0)]).result, start(run, [floats([1], 0)]).result]).toEqual(["9", "9"]);
   });
 
   test("leaves out whoever is gone or too late, and runs until the latest deadline", async () => {
