@@ -9,8 +9,8 @@ import type { Tensor } from "../tensor/tensor.ts";
 import {
   decodeTensorProto,
   encodeTensorProto,
-  smallTensorSize,
-  writeSmallTensor,
+  fixedTensorSize,
+  writeFixedTensor,
 } from "../tensor/tensor_wire.ts";
 import { BrokenWire, LENGTH, type Span, VARINT, WireReader } from "../tensor/wire_reader.ts";
 import { concatBytes, plainBytes } from "./bytes.ts";
@@ -211,10 +211,10 @@ class Writer {
     } else this.#at += this.bytes.write(text, this.#at);
   }
 
-  small(tag: number, value: Tensor, size: number, asContent: boolean): void {
+  fixed(tag: number, value: Tensor, size: number, asContent: boolean): void {
     this.varint(tag);
     this.varint(size);
-    writeSmallTensor(this.bytes, this.#at, value, asContent);
+    writeFixedTensor(this.bytes, this.#at, value, asContent);
     this.#at += size;
   }
 
@@ -253,7 +253,7 @@ const int64Size = (value: bigint): number => {
   return size;
 };
 
-/** 書く出力 1 つ。`value` は、書き終えたバイト列か、短いのでその場で書くテンソル。 */
+/** 書く出力 1 つ。`value` は、書き終えたバイト列か、大きさの決まっているのでその場で書くテンソル。 */
 interface Entry {
   readonly alias: string;
   readonly aliasSize: number;
@@ -278,9 +278,9 @@ export function encodePredictResponse(
   let size = sizeOfField(specSize);
   const entries: Entry[] = [];
   for (const [alias, output] of outputs) {
-    const smallSize = smallTensorSize(output);
-    const value = smallSize > 0 ? output : encodeTensorProto(output, asContent);
-    const valueSize = value instanceof Uint8Array ? value.length : smallSize;
+    const fixedSize = fixedTensorSize(output);
+    const value = fixedSize > 0 ? output : encodeTensorProto(output, asContent);
+    const valueSize = value instanceof Uint8Array ? value.length : fixedSize;
     const aliasSize = utf8Size(alias);
     // 対応表の項目だけは、空の鍵も書く。
     const entrySize = sizeOfField(aliasSize) + sizeOfField(valueSize);
@@ -294,7 +294,7 @@ export function encodePredictResponse(
     writer.varint(entrySize);
     writer.string(KEY, alias, aliasSize);
     if (value instanceof Uint8Array) writer.raw(VALUE, value);
-    else writer.small(VALUE, value, valueSize, asContent);
+    else writer.fixed(VALUE, value, valueSize, asContent);
   }
   writer.varint(ANSWERED_SPEC);
   writer.varint(specSize);

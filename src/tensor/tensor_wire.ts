@@ -311,25 +311,24 @@ function readVarints(bytes: Uint8Array, spans: readonly Span[], dtype: NumericDT
 }
 
 /**
- * 短い固定長の値のテンソルを、途中の配列を作らずに書く。書くバイトは {@link encodeTensorProto} と同じ。
+ * 固定長の値のテンソルの、書いたときの大きさ。
  *
- * @returns 大きさ。この道では書けなければ 0。
+ * @returns 空か、値が固定長でなければ 0。
  */
-export function smallTensorSize({ dtype, shape, data }: Tensor): number {
-  const width = fixedWidth(valueFields[dtype]);
-  const size = data.length * width;
-  if (width === 0 || size === 0 || size > SMALL_BYTES || hasNaN(data as Float32Array)) return 0;
+export function fixedTensorSize({ dtype, shape, data }: Tensor): number {
+  const size = data.length * fixedWidth(valueFields[dtype]);
+  if (size === 0) return 0;
   const shapeSize = sizeOfShape(shape);
   return 2 + 1 + varintBytes(shapeSize) + shapeSize + 1 + varintBytes(size) + size;
 }
 
-/** @param value {@link smallTensorSize} が 0 でないもの。 */
-export function writeSmallTensor(
-  target: Uint8Array,
-  from: number,
-  { dtype, shape, data }: Tensor,
-  asContent: boolean,
-): void {
+/**
+ * 途中の配列を作らずに書く。書くバイトは {@link encodeTensorProto} と同じ。
+ *
+ * @param value {@link fixedTensorSize} が 0 でないもの。
+ */
+export function writeFixedTensor(target: Uint8Array, from: number, value: Tensor, asContent: boolean): void {
+  const { dtype, shape, data } = value;
   let at = from;
   target[at++] = (DTYPE << 3) | VARINT;
   target[at++] = wireOfDType(dtype);
@@ -349,6 +348,11 @@ export function writeSmallTensor(
   const isWide = values instanceof Float64Array;
   const bytes = values.length * (isWide ? 8 : 4);
   at = writeVarint(target, at, bytes, 0);
+  // 数を通して写すと、NaN の細かいビットが失われる。
+  if (bytes > SMALL_BYTES || hasNaN(values)) {
+    target.set(bytesOfTensor(value), at);
+    return;
+  }
   const source = isWide ? scratch64 : scratch32;
   for (let i = 0; i < values.length; i++) source[i] = values[i]!;
   for (let i = 0; i < bytes; i++) target[at + i] = scratch[i]!;

@@ -10,8 +10,8 @@ import { tensorFromProto, tensorToProto } from "../../../src/tensor/tensor_proto
 import {
   decodeTensorProto,
   encodeTensorProto,
-  smallTensorSize,
-  writeSmallTensor,
+  fixedTensorSize,
+  writeFixedTensor,
 } from "../../../src/tensor/tensor_wire.ts";
 import { anyTensor } from "./arbitrary_tensor.ts";
 
@@ -180,10 +180,10 @@ describe("TensorProto の往復", () => {
         expect(encodeTensorProto(value, asContent)).toEqual(bytes);
         expect(tensorFromProto(fromBinary(TensorProtoSchema, bytes))).toEqual(value);
         expect(decodeTensorProto(bytes)).toEqual(value);
-        const small = new Uint8Array(smallTensorSize(value));
-        if (small.length > 0) {
-          writeSmallTensor(small, 0, value, asContent);
-          expect(small).toEqual(bytes);
+        const fixed = new Uint8Array(fixedTensorSize(value));
+        if (fixed.length > 0) {
+          writeFixedTensor(fixed, 0, value, asContent);
+          expect(fixed).toEqual(bytes);
         }
       }),
       { numRuns: 500 },
@@ -192,10 +192,39 @@ describe("TensorProto の往復", () => {
 
   test.each([0x7f800001, 0xffc12345])("NaN のビット %p は変わらない", (bits) => {
     const data = new Float32Array(new Uint32Array([bits, 0]).buffer);
-    const bytes = encodeTensorProto(tensor("float", [2], data));
+    const value = tensor("float", [2], data);
+    const bytes = encodeTensorProto(value);
     const { data: read } = decodeTensorProto(bytes) as { data: Float32Array };
     expect(new Uint32Array(read.slice().buffer)[0]).toBe(bits);
-    expect(smallTensorSize(tensor("float", [2], data))).toBe(0);
+    const fixed = new Uint8Array(fixedTensorSize(value));
+    writeFixedTensor(fixed, 0, value, false);
+    expect(fixed).toEqual(new Uint8Array(bytes));
+  });
+
+  test("長い固定長の値も同じバイトを書く", () => {
+    for (const value of [
+      tensor(
+        "float",
+        [100, 3],
+        Float32Array.from({ length: 300 }, (_, i) => i / 7),
+      ),
+      tensor(
+        "double",
+        [300],
+        Float64Array.from({ length: 300 }, (_, i) => i / 7),
+      ),
+      tensor(
+        "complex64",
+        [150],
+        Float32Array.from({ length: 300 }, (_, i) => i / 7),
+      ),
+    ]) {
+      for (const asContent of [true, false]) {
+        const fixed = new Uint8Array(fixedTensorSize(value));
+        writeFixedTensor(fixed, 0, value, asContent);
+        expect(fixed).toEqual(new Uint8Array(encodeTensorProto(value, asContent)));
+      }
+    }
   });
 
   test("契約の例と同じバイトを書く", () => {
