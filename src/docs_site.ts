@@ -62,17 +62,17 @@ function embedded(contentType: string, path: string): StaticPage {
  * @param icon 絵の道。
  * @see https://github.com/swagger-api/swagger-ui
  */
-export const createDocsSite = (icon: string): ReadonlyMap<string, StaticPage> =>
-  new Map<string, StaticPage>([
-    [
-      "/docs",
-      {
-        contentType: "text/html; charset=utf-8",
-        body: html(icon),
-        headers: { ...headers, "Content-Security-Policy": policy },
-      },
-    ],
+export function createDocsSite(icon: string): ReadonlyMap<string, StaticPage> {
+  const page: StaticPage = {
+    contentType: "text/html; charset=utf-8",
+    body: html(icon),
+    headers: { ...headers, "Content-Security-Policy": policy },
+  };
+  return new Map<string, StaticPage>([
+    ["/docs", page],
+    ["/docs/", page],
     ["/docs/start.js", { contentType: "text/javascript; charset=utf-8", body: start, headers }],
     ["/docs/swagger-ui.js", embedded("text/javascript; charset=utf-8", bundle)],
     ["/docs/swagger-ui.css", embedded("text/css; charset=utf-8", style)],
   ]);
+}
