@@ -1,5 +1,5 @@
-import { gunzipSync, inflateSync } from "node:zlib";
 import { internal, resourceExhausted, type StatusError, unimplemented } from "../base/status.ts";
+import { zlib } from "../base/zlib.ts";
 import { concatBytes, plainBytes } from "./bytes.ts";
 
 /** メッセージの前に付く、圧縮の印と長さ。 */
@@ -8,8 +8,8 @@ const PREFIX_BYTES = 5;
 type Inflate = (bytes: Uint8Array, most: number) => Uint8Array;
 
 const inflaters: ReadonlyMap<string, Inflate> = new Map([
-  ["gzip", (bytes, maxOutputLength) => gunzipSync(bytes, { maxOutputLength })],
-  ["deflate", (bytes, maxOutputLength) => inflateSync(bytes, { maxOutputLength })],
+  ["gzip", (bytes, maxOutputLength) => zlib().gunzipSync(bytes, { maxOutputLength })],
+  ["deflate", (bytes, maxOutputLength) => zlib().inflateSync(bytes, { maxOutputLength })],
 ]);
 
 /**

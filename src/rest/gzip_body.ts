@@ -1,4 +1,4 @@
-import { gunzipSync } from "node:zlib";
+import { zlib } from "../base/zlib.ts";
 
 /** 伸ばした後の大きさの上限。 @see tensorflow_serving/util/net_http/compression/gzip_zlib.h kMaxUncompressedBytes */
 const MAX_INFLATED_BYTES = 100 * 1024 * 1024;
@@ -19,7 +19,7 @@ export function inflateBody(body: Uint8Array): Uint8Array | undefined {
   const size = new DataView(body.buffer, body.byteOffset).getUint32(body.length - 4, true);
   if (size > MAX_INFLATED_BYTES) return undefined;
   try {
-    const inflated = gunzipSync(body, { maxOutputLength: Math.max(size, 1) });
+    const inflated = zlib().gunzipSync(body, { maxOutputLength: Math.max(size, 1) });
     return inflated.length === size ? inflated : undefined;
   } catch {
     // 何が壊れていても客への答えは「空の本文」で、理由は区別されない。

@@ -19,7 +19,10 @@ const MAX_DEPTH = 100;
 
 /** JavaScript での 1 つあたりの重さ。Bun での実測に合わせた。 */
 const MAP_ENTRY_BYTES = 256;
+const BIGINT_BYTES = 40;
+const NUMBER_BYTES = 8;
 const REFERENCE_BYTES = 48;
+const EMPTY = new Uint8Array(0);
 
 // ワイヤの形。
 const VARINT = 0;
@@ -27,57 +30,59 @@ const FIXED64 = 1;
 const DELIMITED = 2;
 const FIXED32 = 5;
 
-interface Scalar {
-  readonly wire: number;
-  readonly zero: unknown;
-  /** JavaScript での 1 つの重さ。 */
-  readonly bytes: number;
-  /** 詰めた形の 1 値の、ワイヤ上の最小バイト数。詰められないものは 0。 */
-  readonly packedBytes: number;
-  readonly read: (source: Source) => unknown;
+/** 値の種類。起動のたびに冷えたまま走るので、閉包の表ではなく番号で分ける。 */
+const Kind = {
+  message: 0,
+  string: 1,
+  bytes: 2,
+  int32: 3,
+  uint32: 4,
+  int64: 5,
+  uint64: 6,
+  bool: 7,
+  float: 8,
+  fixed32: 9,
+  double: 10,
+  fixed64: 11,
+} as const;
+type Kind = (typeof Kind)[keyof typeof Kind];
+
+/** 種類 → ワイヤの形。 */
+const wireOf = [
+  ...[DELIMITED, DELIMITED, DELIMITED],
+  ...[VARINT, VARINT, VARINT, VARINT, VARINT],
+  ...[FIXED32, FIXED32, FIXED64, FIXED64],
+];
+/** 種類 → 詰めた形の 1 値の、ワイヤ上の最小バイト数。詰められないものは 0。 */
+const packedBytesOf = [0, 0, 0, 1, 1, 1, 1, 1, 4, 4, 8, 8];
+
+const isBig = (kind: Kind): boolean => kind === Kind.int64 || kind === Kind.uint64 || kind === Kind.fixed64;
+
+/** 1 つの値の、JavaScript での重さ。 */
+function bytesOf(kind: Kind): number {
+  if (kind === Kind.string || kind === Kind.bytes) return REFERENCE_BYTES;
+  return isBig(kind) ? BIGINT_BYTES : NUMBER_BYTES;
 }
 
-/** 記述の型の名前 → 読み方。TensorFlow のメッセージにあるものだけ。 */
-const scalars: Readonly<Record<string, Scalar>> = {
-  double: { wire: FIXED64, zero: 0, bytes: 8, packedBytes: 8, read: (source) => source.double() },
-  fixed64: { wire: FIXED64, zero: 0n, bytes: 40, packedBytes: 8, read: (source) => source.fixed64() },
-  float: { wire: FIXED32, zero: 0, bytes: 8, packedBytes: 4, read: (source) => source.float() },
-  fixed32: { wire: FIXED32, zero: 0, bytes: 8, packedBytes: 4, read: (source) => source.fixed32() },
-  int32: { wire: VARINT, zero: 0, bytes: 8, packedBytes: 1, read: (source) => source.int32() },
-  uint32: { wire: VARINT, zero: 0, bytes: 8, packedBytes: 1, read: (source) => source.int32() >>> 0 },
-  int64: { wire: VARINT, zero: 0n, bytes: 40, packedBytes: 1, read: (source) => source.int64() },
-  uint64: {
-    wire: VARINT,
-    zero: 0n,
-    bytes: 40,
-    packedBytes: 1,
-    read: (source) => BigInt.asUintN(64, source.int64()),
-  },
-  bool: { wire: VARINT, zero: false, bytes: 8, packedBytes: 1, read: (source) => source.varint() !== 0 },
-  string: {
-    wire: DELIMITED,
-    zero: "",
-    bytes: REFERENCE_BYTES,
-    packedBytes: 0,
-    read: (source) => source.string(),
-  },
-  bytes: {
-    wire: DELIMITED,
-    zero: new Uint8Array(0),
-    bytes: REFERENCE_BYTES,
-    packedBytes: 0,
-    read: (source) => source.bytes(),
-  },
-};
+function zeroOf(kind: Kind): unknown {
+  if (kind === Kind.string) return "";
+  if (kind === Kind.bytes) return EMPTY;
+  if (kind === Kind.bool) return false;
+  return isBig(kind) ? 0n : 0;
+}
+
+/** 空のメッセージに置くもの。 */
+const Initial = { nothing: 0, list: 1, map: 2, oneof: 3, zero: 4 } as const;
 
 interface Field {
   readonly name: string;
-  readonly oneof: string | undefined;
+  /** 入っている oneof。無ければ空。 */
+  readonly oneof: string;
   readonly isList: boolean;
-  /** 表なら、その鍵。 */
-  readonly key: Scalar | undefined;
-  /** メッセージなら undefined。 */
-  readonly scalar: Scalar | undefined;
+  /** 表なら、その鍵の種類。 */
+  readonly key: Kind | undefined;
+  readonly kind: Kind;
+  /** メッセージなら、その型。 */
   readonly typeName: string;
 }
 
@@ -86,11 +91,14 @@ type Chosen = { readonly case?: string; readonly value?: unknown };
 
 interface Layout {
   readonly typeName: string;
-  readonly fields: ReadonlyMap<number, Field>;
+  /** 番号 → 欄。 */
+  readonly fields: readonly (Field | undefined)[];
   /** 空のメッセージの重さ。 */
   readonly bytes: number;
-  /** 空のメッセージにもある性質。 */
-  readonly initial: readonly (readonly [name: string, create: () => unknown])[];
+  /** 空のメッセージにもある性質と、その中身。 */
+  readonly names: readonly string[];
+  readonly initials: readonly number[];
+  readonly zeros: readonly unknown[];
 }
 
 const known = new Map<string, Layout>();
@@ -106,23 +114,52 @@ function layoutOf(typeName: string): Layout {
 
 /** @param text {@link layouts} の 1 行。 */
 function parseLayout(typeName: string, text: string): Layout {
-  const fields = new Map<number, Field>();
-  const initial = new Map<string, () => unknown>();
+  const fields: Field[] = [];
+  const names: string[] = [];
+  const initials: number[] = [];
+  const zeros: unknown[] = [];
+  const rows = text === "" ? [] : text.split(", ");
   let collections = 0;
-  for (const row of text === "" ? [] : text.split(", ")) {
-    const [number, spelled, type] = row.split(" ") as [string, string, string];
-    const [, oneof, name, mark] = /^(?:(\w+)\.)?(\w+)(.*)$/.exec(spelled) as unknown as string[];
-    const scalar = scalars[type];
-    const key = mark!.startsWith("{") ? scalars[mark!.slice(1, -1)] : undefined;
-    const isList = mark === "[]";
-    fields.set(Number(number), { name: name!, oneof, isList, key, scalar, typeName: type });
-    if (isList || key !== undefined) collections++;
-    if (oneof !== undefined) initial.set(oneof, () => ({ case: undefined }));
-    else if (isList) initial.set(name!, () => []);
-    else if (key !== undefined) initial.set(name!, () => ({}));
-    else if (scalar !== undefined && mark === "") initial.set(name!, () => scalar.zero);
+  for (const row of rows) {
+    const words = row.split(" ");
+    const spelled = words[1]!;
+    const type = words[2]!;
+    const dot = spelled.indexOf(".");
+    const brace = spelled.indexOf("{");
+    const isList = spelled.endsWith("[]");
+    const isTracked = spelled.endsWith("?");
+    const end = brace >= 0 ? brace : isList ? -2 : isTracked ? -1 : spelled.length;
+    const name = spelled.slice(dot + 1, end);
+    const oneof = dot < 0 ? "" : spelled.slice(0, dot);
+    const kind = type in Kind ? Kind[type as keyof typeof Kind] : Kind.message;
+    const key = brace < 0 ? undefined : Kind[spelled.slice(brace + 1, -1) as keyof typeof Kind];
+    fields[Number(words[0])] = { name, oneof, isList, key, kind, typeName: type };
+    if (isList || brace >= 0) collections++;
+    const owner = oneof === "" ? name : oneof;
+    if (isTracked || (kind === Kind.message && dot < 0 && brace < 0 && !isList)) continue;
+    if (names.includes(owner)) continue;
+    names.push(owner);
+    zeros.push(zeroOf(kind));
+    initials.push(dot >= 0 ? Initial.oneof : isList ? Initial.list : brace >= 0 ? Initial.map : Initial.zero);
   }
-  return { typeName, fields, bytes: emptyBytes(fields.size, collections), initial: [...initial] };
+  const bytes = emptyBytes(rows.length, collections);
+  return { typeName, fields, bytes, names, initials, zeros };
+}
+
+function create({ typeName, names, initials, zeros }: Layout): Message {
+  const message: Message = { $typeName: typeName };
+  for (let i = 0; i < names.length; i++) {
+    const initial = initials[i];
+    message[names[i]!] =
+      initial === Initial.zero
+        ? zeros[i]
+        : initial === Initial.list
+          ? []
+          : initial === Initial.map
+            ? {}
+            : { case: undefined };
+  }
+  return message;
 }
 
 /**
@@ -161,73 +198,101 @@ class Source {
     this.#end = end;
     while (this.#at < end) {
       const tag = this.#tag();
-      const field = layout.fields.get(tag >>> 3);
-      if (field === undefined || !this.#field(message, field, tag & 7, depth + 1)) this.#skip(tag & 7);
+      const wire = tag & 7;
+      const field = layout.fields[tag >>> 3];
+      // 形が違えば、知らない欄と同じに扱う。
+      if (field === undefined) this.#skip(wire);
+      else if (field.key !== undefined) {
+        if (wire === DELIMITED) this.#entry(message[field.name] as Message, field, field.key, depth + 1);
+        else this.#skip(wire);
+      } else if (wire === wireOf[field.kind]) this.#field(message, field, depth + 1);
+      else if (field.isList && wire === DELIMITED) this.#packed(message[field.name] as unknown[], field.kind);
+      else this.#skip(wire);
     }
     this.#end = outer;
     return message;
   }
 
-  /** @returns 読んだか。ワイヤの形が違えば、知らないフィールドと同じに扱う。 */
-  #field(message: Message, field: Field, wire: number, depth: number): boolean {
-    const { name, oneof, isList, key, scalar } = field;
-    if (key !== undefined) {
-      if (wire !== DELIMITED) return false;
-      this.#entry(message[name] as Message, field, key, depth);
-    } else if (isList && scalar !== undefined && wire === DELIMITED && scalar.packedBytes > 0) {
-      this.#packed(message[name] as unknown[], scalar);
-    } else if (wire !== (scalar?.wire ?? DELIMITED)) return false;
-    else if (isList) (message[name] as unknown[]).push(this.#value(field, undefined, depth));
-    else if (oneof === undefined) message[name] = this.#value(field, message[name], depth);
+  #field(message: Message, field: Field, depth: number): void {
+    const { name, oneof } = field;
+    if (field.isList) (message[name] as unknown[]).push(this.#value(field, undefined, depth));
+    else if (oneof === "") message[name] = this.#value(field, message[name], depth);
     else {
       const chosen = message[oneof] as Chosen;
       const before = chosen.case === name ? chosen.value : undefined;
       message[oneof] = { case: name, value: this.#value(field, before, depth) };
     }
-    return true;
   }
 
-  #value({ scalar, typeName }: Field, before: unknown, depth: number): unknown {
-    if (scalar === undefined) {
-      return this.message(layoutOf(typeName), before as Message | undefined, this.#range(), depth);
+  #value(field: Field, before: unknown, depth: number): unknown {
+    const { kind } = field;
+    if (kind === Kind.message) {
+      return this.message(layoutOf(field.typeName), before as Message | undefined, this.#range(), depth);
     }
-    this.#charge(scalar.bytes);
-    return scalar.read(this);
+    this.#charge(bytesOf(kind));
+    return this.#scalar(kind);
   }
 
-  #packed(list: unknown[], scalar: Scalar): void {
+  #scalar(kind: Kind): unknown {
+    switch (kind) {
+      case Kind.string:
+        return this.#string();
+      case Kind.bytes:
+        return this.#slice();
+      case Kind.int32:
+        return this.#int32();
+      case Kind.uint32:
+        return this.#int32() >>> 0;
+      case Kind.int64:
+        return this.#int64();
+      case Kind.uint64:
+        return BigInt.asUintN(64, this.#int64());
+      case Kind.bool:
+        return this.#varint() !== 0;
+      case Kind.float:
+        return this.#view.getFloat32(this.#take(4), true);
+      case Kind.fixed32:
+        return this.#view.getUint32(this.#take(4), true);
+      case Kind.double:
+        return this.#view.getFloat64(this.#take(8), true);
+      default:
+        return this.#view.getBigUint64(this.#take(8), true);
+    }
+  }
+
+  #packed(list: unknown[], kind: Kind): void {
     const outer = this.#end;
     const end = this.#range();
-    this.#charge(((end - this.#at) / scalar.packedBytes) * scalar.bytes);
+    this.#charge(((end - this.#at) / packedBytesOf[kind]!) * bytesOf(kind));
     this.#end = end;
-    while (this.#at < end) list.push(scalar.read(this));
+    while (this.#at < end) list.push(this.#scalar(kind));
     this.#end = outer;
   }
 
   /** 表の 1 項目。鍵は 1、値は 2。 */
-  #entry(map: Message, field: Field, keyType: Scalar, depth: number): void {
+  #entry(map: Message, field: Field, keyKind: Kind, depth: number): void {
     this.#charge(MAP_ENTRY_BYTES);
-    const { scalar } = field;
+    const { kind } = field;
     const outer = this.#end;
     const end = this.#range();
     this.#end = end;
-    let key: unknown = keyType.zero;
+    let key: unknown = zeroOf(keyKind);
     let value: unknown;
     while (this.#at < end) {
       const tag = this.#tag();
-      if (tag === ((1 << 3) | keyType.wire)) key = keyType.read(this);
-      else if (tag === ((2 << 3) | (scalar?.wire ?? DELIMITED))) value = this.#value(field, value, depth);
+      if (tag === ((1 << 3) | wireOf[keyKind]!)) key = this.#scalar(keyKind);
+      else if (tag === ((2 << 3) | wireOf[kind]!)) value = this.#value(field, value, depth);
       else this.#skip(tag & 7);
     }
     this.#end = outer;
-    value ??= scalar === undefined ? create(layoutOf(field.typeName)) : scalar.zero;
+    value ??= kind === Kind.message ? create(layoutOf(field.typeName)) : zeroOf(kind);
     // ただの代入では、この名前だけが原型になる。
     if (key === "__proto__") {
       Object.defineProperty(map, key, { value, writable: true, enumerable: true, configurable: true });
     } else map[String(key)] = value;
   }
 
-  bytes(): Uint8Array {
+  #slice(): Uint8Array {
     const end = this.#range();
     this.#charge(end - this.#at);
     const bytes = this.#bytes.subarray(this.#at, end);
@@ -235,8 +300,8 @@ class Source {
     return bytes;
   }
 
-  string(): string {
-    const bytes = this.bytes();
+  #string(): string {
+    const bytes = this.#slice();
     try {
       return this.#text.decode(bytes);
     } catch (thrown) {
@@ -244,31 +309,15 @@ class Source {
     }
   }
 
-  double(): number {
-    return this.#view.getFloat64(this.#take(8), true);
-  }
-
-  float(): number {
-    return this.#view.getFloat32(this.#take(4), true);
-  }
-
-  fixed32(): number {
-    return this.#view.getUint32(this.#take(4), true);
-  }
-
-  fixed64(): bigint {
-    return this.#view.getBigUint64(this.#take(8), true);
-  }
-
-  int32(): number {
+  #int32(): number {
     const from = this.#at;
-    const value = this.varint();
+    const value = this.#varint();
     return value <= Number.MAX_SAFE_INTEGER ? value | 0 : Number(BigInt.asIntN(32, this.#exact(from)));
   }
 
-  int64(): bigint {
+  #int64(): bigint {
     const from = this.#at;
-    const value = this.varint();
+    const value = this.#varint();
     return value <= Number.MAX_SAFE_INTEGER ? BigInt(value) : BigInt.asIntN(64, this.#exact(from));
   }
 
@@ -280,7 +329,7 @@ class Source {
   }
 
   /** 2^53 を越えると、正確でない。 */
-  varint(): number {
+  #varint(): number {
     const from = this.#at;
     let value = 0;
     for (let scale = 1; this.#at < this.#end && this.#at - from < 10; scale *= 128) {
@@ -292,14 +341,14 @@ class Source {
   }
 
   #tag(): number {
-    const tag = this.varint();
+    const tag = this.#varint();
     if (tag < 8 || tag > 0xffffffff) throw dataLoss(`protobuf has tag ${tag}`);
     return tag;
   }
 
   /** 長さを読む。 @returns 中身の終わり。 */
   #range(): number {
-    const length = this.varint();
+    const length = this.#varint();
     if (length > this.#end - this.#at) throw dataLoss("protobuf is truncated");
     return this.#at + length;
   }
@@ -313,7 +362,7 @@ class Source {
   }
 
   #skip(wire: number): void {
-    if (wire === VARINT) this.varint();
+    if (wire === VARINT) this.#varint();
     else if (wire === FIXED64) this.#take(8);
     else if (wire === FIXED32) this.#take(4);
     else if (wire === DELIMITED) this.#at = this.#range();
@@ -327,10 +376,4 @@ class Source {
       throw resourceExhausted(`protobuf decodes to more than ${MAX_DECODED_BYTES} bytes`);
     }
   }
-}
-
-function create({ typeName, initial }: Layout): Message {
-  const message: Message = { $typeName: typeName };
-  for (const [name, initialOf] of initial) message[name] = initialOf();
-  return message;
 }
