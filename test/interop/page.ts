@@ -600,10 +600,32 @@ async function takeScreenshots(origin: string, directory: string): Promise<void>
   }
 }
 
+/** どのモデルにもある所: 要求の編集欄と、同じ呼び出し。 */
+async function takeCallScreenshot(directory: string): Promise<void> {
+  const config = join(work, "shown.config");
+  const shown = { reviews: "keras_text_embedding", photos: "image_classifier", houses: "keras_tabular" };
+  const entries = Object.entries(shown).map(
+    ([name, model]) =>
+      `config { name: "${name}" base_path: "${join(zoo, model)}" model_platform: "tensorflow" }`,
+  );
+  writeFileSync(config, `model_config_list {\n${entries.join("\n")}\n}\n`);
+  await using server = await serve(`--model_config_file=${config}`);
+  await using visited = await visit(server.origin, { viewport: { width: 1200, height: 1000 } });
+  const { page } = visited;
+  await page.locator("#pick-model").selectOption("houses");
+  await until("the signature", async () => (await textOf(page, "#target")).includes("houses"));
+  await send(page);
+  await page.locator("#tab-python_grpc").click();
+  await page.mouse.move(0, 0);
+  await page.evaluate("document.activeElement.blur()");
+  await page.locator("#call").screenshot({ path: join(directory, "page-call.png") });
+}
+
 try {
   if (flags.screenshots !== undefined) {
     await using server = await serve();
     await takeScreenshots(server.origin, flags.screenshots);
+    await takeCallScreenshot(flags.screenshots);
   } else {
     {
       await using server = await serve();
