@@ -1,5 +1,5 @@
-import { createSecureContext } from "node:tls";
 import type { Host } from "./base/host.ts";
+import { tls as nodeTls } from "./base/late_builtins.ts";
 import { invalidArgument } from "./base/status.ts";
 import { readTextProto } from "./config_files.ts";
 import { SSLConfigSchema } from "./gen/tensorflow_serving/config/ssl_config_pb.ts";
@@ -58,7 +58,7 @@ export async function readServerTls(
 /** 待ち受けを始める前に、どのファイルが悪いのかを言う。中身は言わない。 */
 function checked(tls: ServerTls, path: string): ServerTls {
   try {
-    createSecureContext({
+    nodeTls().createSecureContext({
       key: tls.key,
       cert: tls.cert,
       ...(tls.clientCa === "" ? {} : { ca: tls.clientCa }),

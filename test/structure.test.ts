@@ -20,7 +20,7 @@ const arrows: Record<string, readonly string[]> = {
   grpc: ["http2", "sockets", "service", "core", "servables/model_servable", "tensor", "base", "gen"],
   http1: ["base"],
   http2: ["base"],
-  sockets: [],
+  sockets: ["base"],
   processes: ["service/fleet", "core", "sources/model_config", "base"],
   client: ["tensor", "base", "gen"],
   page: ["../model/iris.csv"],

@@ -1,5 +1,5 @@
+import { zlib } from "../base/late_builtins.ts";
 import { internal, resourceExhausted, type StatusError, unimplemented } from "../base/status.ts";
-import { zlib } from "../base/zlib.ts";
 import { concatBytes, plainBytes } from "./bytes.ts";
 
 /** メッセージの前に付く、圧縮の印と長さ。 */

@@ -1,4 +1,4 @@
-import { zlib } from "../base/zlib.ts";
+import { zlib } from "../base/late_builtins.ts";
 
 /** 伸ばした後の大きさの上限。 @see tensorflow_serving/util/net_http/compression/gzip_zlib.h kMaxUncompressedBytes */
 const MAX_INFLATED_BYTES = 100 * 1024 * 1024;

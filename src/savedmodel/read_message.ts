@@ -19,10 +19,6 @@ const MAX_DEPTH = 100;
 
 /** JavaScript での 1 つあたりの重さ。Bun での実測に合わせた。 */
 const MAP_ENTRY_BYTES = 256;
-const BIGINT_BYTES = 40;
-const NUMBER_BYTES = 8;
-const REFERENCE_BYTES = 48;
-const EMPTY = new Uint8Array(0);
 
 // ワイヤの形。
 const VARINT = 0;
@@ -31,21 +27,20 @@ const DELIMITED = 2;
 const FIXED32 = 5;
 
 /** 値の種類。起動のたびに冷えたまま走るので、閉包の表ではなく番号で分ける。 */
-const Kind = {
-  message: 0,
-  string: 1,
-  bytes: 2,
-  int32: 3,
-  uint32: 4,
-  int64: 5,
-  uint64: 6,
-  bool: 7,
-  float: 8,
-  fixed32: 9,
-  double: 10,
-  fixed64: 11,
-} as const;
-type Kind = (typeof Kind)[keyof typeof Kind];
+enum Kind {
+  message,
+  string,
+  bytes,
+  int32,
+  uint32,
+  int64,
+  uint64,
+  bool,
+  float,
+  fixed32,
+  double,
+  fixed64,
+}
 
 /** 種類 → ワイヤの形。 */
 const wireOf = [
@@ -56,23 +51,17 @@ const wireOf = [
 /** 種類 → 詰めた形の 1 値の、ワイヤ上の最小バイト数。詰められないものは 0。 */
 const packedBytesOf = [0, 0, 0, 1, 1, 1, 1, 1, 4, 4, 8, 8];
 
-const isBig = (kind: Kind): boolean => kind === Kind.int64 || kind === Kind.uint64 || kind === Kind.fixed64;
-
-/** 1 つの値の、JavaScript での重さ。 */
-function bytesOf(kind: Kind): number {
-  if (kind === Kind.string || kind === Kind.bytes) return REFERENCE_BYTES;
-  return isBig(kind) ? BIGINT_BYTES : NUMBER_BYTES;
-}
-
-function zeroOf(kind: Kind): unknown {
-  if (kind === Kind.string) return "";
-  if (kind === Kind.bytes) return EMPTY;
-  if (kind === Kind.bool) return false;
-  return isBig(kind) ? 0n : 0;
-}
+/** 種類 → 1 つの値の、JavaScript での重さ。 */
+const bytesOf = [0, 48, 48, 8, 8, 40, 40, 8, 8, 8, 8, 40];
+const zeroOf = [undefined, "", new Uint8Array(0), 0, 0, 0n, 0n, false, 0, 0, 0, 0n];
 
 /** 空のメッセージに置くもの。 */
-const Initial = { nothing: 0, list: 1, map: 2, oneof: 3, zero: 4 } as const;
+enum Initial {
+  zero,
+  list,
+  map,
+  oneof,
+}
 
 interface Field {
   readonly name: string;
@@ -84,6 +73,8 @@ interface Field {
   readonly kind: Kind;
   /** メッセージなら、その型。 */
   readonly typeName: string;
+  /** 型の欄。初めて読むときに入る。 */
+  layout: Layout | undefined;
 }
 
 type Message = Record<string, unknown>;
@@ -133,13 +124,13 @@ function parseLayout(typeName: string, text: string): Layout {
     const oneof = dot < 0 ? "" : spelled.slice(0, dot);
     const kind = type in Kind ? Kind[type as keyof typeof Kind] : Kind.message;
     const key = brace < 0 ? undefined : Kind[spelled.slice(brace + 1, -1) as keyof typeof Kind];
-    fields[Number(words[0])] = { name, oneof, isList, key, kind, typeName: type };
+    fields[Number(words[0])] = { name, oneof, isList, key, kind, typeName: type, layout: undefined };
     if (isList || brace >= 0) collections++;
     const owner = oneof === "" ? name : oneof;
     if (isTracked || (kind === Kind.message && dot < 0 && brace < 0 && !isList)) continue;
     if (names.includes(owner)) continue;
     names.push(owner);
-    zeros.push(zeroOf(kind));
+    zeros.push(zeroOf[kind]);
     initials.push(dot >= 0 ? Initial.oneof : isList ? Initial.list : brace >= 0 ? Initial.map : Initial.zero);
   }
   const bytes = emptyBytes(rows.length, collections);
@@ -227,9 +218,10 @@ class Source {
   #value(field: Field, before: unknown, depth: number): unknown {
     const { kind } = field;
     if (kind === Kind.message) {
-      return this.message(layoutOf(field.typeName), before as Message | undefined, this.#range(), depth);
+      field.layout ??= layoutOf(field.typeName);
+      return this.message(field.layout, before as Message | undefined, this.#range(), depth);
     }
-    this.#charge(bytesOf(kind));
+    this.#charge(bytesOf[kind]!);
     return this.#scalar(kind);
   }
 
@@ -263,7 +255,7 @@ class Source {
   #packed(list: unknown[], kind: Kind): void {
     const outer = this.#end;
     const end = this.#range();
-    this.#charge(((end - this.#at) / packedBytesOf[kind]!) * bytesOf(kind));
+    this.#charge(((end - this.#at) / packedBytesOf[kind]!) * bytesOf[kind]!);
     this.#end = end;
     while (this.#at < end) list.push(this.#scalar(kind));
     this.#end = outer;
@@ -276,7 +268,7 @@ class Source {
     const outer = this.#end;
     const end = this.#range();
     this.#end = end;
-    let key: unknown = zeroOf(keyKind);
+    let key: unknown = zeroOf[keyKind];
     let value: unknown;
     while (this.#at < end) {
       const tag = this.#tag();
@@ -285,7 +277,7 @@ class Source {
       else this.#skip(tag & 7);
     }
     this.#end = outer;
-    value ??= kind === Kind.message ? create(layoutOf(field.typeName)) : zeroOf(kind);
+    value ??= kind === Kind.message ? create(layoutOf(field.typeName)) : zeroOf[kind];
     // ただの代入では、この名前だけが原型になる。
     if (key === "__proto__") {
       Object.defineProperty(map, key, { value, writable: true, enumerable: true, configurable: true });

@@ -1,6 +1,6 @@
-import { createHash, timingSafeEqual } from "node:crypto";
+import { crypto } from "../base/late_builtins.ts";
 
-const digestOf = (token: string): Buffer => createHash("sha256").update(token).digest();
+const digestOf = (token: string): Buffer => crypto().createHash("sha256").update(token).digest();
 
 /**
  * 入口で受ける鍵(bearer token)の集まり。1 行に 1 つ。鍵そのものは覚えず、SHA-256 だけを覚える。
@@ -36,7 +36,7 @@ export class ApiKeys {
     if (token === undefined) return false;
     const digest = digestOf(token);
     let isKnown = false;
-    for (const known of this.#digests) isKnown = timingSafeEqual(known, digest) || isKnown;
+    for (const known of this.#digests) isKnown = crypto().timingSafeEqual(known, digest) || isKnown;
     return isKnown;
   };
 }

@@ -1,6 +1,7 @@
 import { lstatSync, unlinkSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
-import { createServer as createTlsServer, type TlsOptions, type Server as TlsServer } from "node:tls";
+import type { TlsOptions, Server as TlsServer } from "node:tls";
+import { tls as nodeTls } from "../base/late_builtins.ts";
 
 /** 待ち受ける先。port 0 は空いている番号。 */
 export type Address =
@@ -74,7 +75,7 @@ export class Listener {
     this.#server =
       tls === undefined
         ? createServer({ allowHalfOpen }, receive)
-        : createTlsServer(
+        : nodeTls().createServer(
             {
               ...tlsOptions(tls, protocol),
               allowHalfOpen,

@@ -43,20 +43,29 @@ let generation = 0;
 
 function boot(): Exports {
   if (exported === undefined) {
-    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(Buffer.from(moduleText, "base64")));
-    exported = exports as unknown as Exports;
+    exported = new WebAssembly.Instance(compiled()!).exports as unknown as Exports;
     heap = new Float32Array(exported.memory.buffer);
   }
   return exported;
 }
 
-let supported: boolean | undefined;
+/** まだ訳していなければ undefined、訳せなければ null。 */
+let module: WebAssembly.Module | null | undefined;
+
+function compiled(): WebAssembly.Module | null {
+  if (module === undefined) {
+    try {
+      module = new WebAssembly.Module(Buffer.from(moduleText, "base64"));
+    } catch (thrown) {
+      if (!(thrown instanceof WebAssembly.CompileError)) throw thrown;
+      module = null;
+    }
+  }
+  return module;
+}
 
 /** この CPU で wasm の SIMD が使えるか(AVX の無い x64 では使えない)。 */
-export function hasSimd(): boolean {
-  supported ??= WebAssembly.validate(Buffer.from(moduleText, "base64"));
-  return supported;
-}
+export const hasSimd = (): boolean => compiled() !== null;
 
 /** 4 列ずつ進めるための、出力 1 行の長さ。 */
 const padded = (columns: number): number => (columns + 3) & ~3;
