@@ -6,11 +6,11 @@ import { convOps } from "./conv.ts";
 import { decodeCsvOps } from "./decode_csv.ts";
 import { denseLayersOps } from "./dense_layers.ts";
 import { einsumOps } from "./einsum.ts";
-import { fftOps } from "./fft.ts";
 import { gatherOps } from "./gather.ts";
 import { identityOps } from "./identity.ts";
 import { imageColorOps } from "./image_color.ts";
 import { imageGeometryOps } from "./image_geometry.ts";
+import { lateFamilies } from "./late_families.ts";
 import { layoutOps } from "./layout.ts";
 import { linalgOps } from "./linalg.ts";
 import { listOps } from "./list.ts";
@@ -69,7 +69,6 @@ const families: readonly (readonly OpRow[])[] = [
   convOps,
   denseLayersOps,
   einsumOps,
-  fftOps,
   imageColorOps,
   imageGeometryOps,
   linalgOps,
@@ -99,28 +98,6 @@ const families: readonly (readonly OpRow[])[] = [
   readFileOps,
   unicodeScriptOps,
   setOps,
-];
-
-/** 読み込みに数 ms 掛かるもの(JSON と正規表現の読み手、zlib)に寄り掛かる族。使うモデルを開くときに読み込む。 */
-export const lateFamilies: readonly {
-  readonly ops: readonly string[];
-  readonly load: () => Promise<readonly OpRow[]>;
-}[] = [
-  {
-    ops: ["DecodeJSONExample"],
-    load: async () => (await import("./decode_json_example.ts")).decodeJsonExampleOps,
-  },
-  {
-    ops: ["RegexReplace", "StaticRegexReplace", "RegexFullMatch", "StaticRegexFullMatch"],
-    load: async () => (await import("./regex.ts")).regexOps,
-  },
-  {
-    ops: [
-      ...["DecodeJpeg", "DecodeAndCropJpeg", "DecodePng", "DecodeGif", "DecodeBmp", "DecodeImage"],
-      ...["ExtractJpegShape", "EncodeJpeg", "EncodeJpegVariableQuality", "EncodePng"],
-    ],
-    load: async () => (await import("./image_codec.ts")).imageCodecOps,
-  },
 ];
 
 const rows = new Map<string, OpRow>();

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { opsDocument } from "../../../scripts/ops_doc.ts";
-import { lateFamilies } from "../../../src/graph/ops/index.ts";
+import { lateFamilies } from "../../../src/graph/ops/late_families.ts";
 
 test("docs/ops.md is what the executor's table says", async () => {
   const written = readFileSync(join(import.meta.dir, "../../../docs/ops.md"), "utf8");

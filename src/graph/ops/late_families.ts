@@ -1,0 +1,42 @@
+import type { OpRow } from "./registry.ts";
+
+/** 使うモデルを開くときに読み込む族。 */
+interface LateFamily {
+  /** 族にある演算のすべて。 */
+  readonly ops: readonly string[];
+  readonly load: () => Promise<readonly OpRow[]>;
+}
+
+const family = (ops: string, load: LateFamily["load"]): LateFamily => ({
+  ops: ops.split(/\s+/).filter((op) => op !== ""),
+  load,
+});
+
+/**
+ * 読み込みに数 ms 掛かるもの(JSON と正規表現の読み手、zlib)に寄り掛かる族と、使うモデルの少ない族。
+ */
+export const lateFamilies: readonly LateFamily[] = [
+  family("DecodeJSONExample", async () => (await import("./decode_json_example.ts")).decodeJsonExampleOps),
+  family(
+    "RegexReplace StaticRegexReplace RegexFullMatch StaticRegexFullMatch",
+    async () => (await import("./regex.ts")).regexOps,
+  ),
+  family(
+    `DecodeJpeg DecodeAndCropJpeg DecodePng DecodeGif DecodeBmp DecodeImage ExtractJpegShape EncodeJpeg
+     EncodeJpegVariableQuality EncodePng`,
+    async () => (await import("./image_codec.ts")).imageCodecOps,
+  ),
+  family(
+    `FFT IFFT BatchFFT BatchIFFT RFFT IRFFT FFT2D IFFT2D BatchFFT2D BatchIFFT2D RFFT2D IRFFT2D
+     FFT3D IFFT3D BatchFFT3D BatchIFFT3D RFFT3D IRFFT3D`,
+    async () => (await import("./fft.ts")).fftOps,
+  ),
+  family(
+    `BesselI0 BesselI0e BesselI1 BesselI1e BesselJ0 BesselJ1 BesselK0 BesselK0e BesselK1 BesselK1e BesselY0 BesselY1
+     Dawsn Expint FresnelCos FresnelSin Spence Zeta Polygamma Betainc`,
+    async () => (await import("./special_math.ts")).specialMathOps,
+  ),
+  family("DecodeWav EncodeWav AudioSpectrogram Mfcc", async () => (await import("./audio.ts")).audioOps),
+  family("CTCGreedyDecoder CTCBeamSearchDecoder", async () => (await import("./ctc.ts")).ctcOps),
+  family("EditDistance", async () => (await import("./edit_distance.ts")).editDistanceOps),
+];
