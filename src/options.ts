@@ -1,4 +1,3 @@
-import { parseArgs } from "node:util";
 import { invalidArgument } from "./base/status.ts";
 
 type Kind = "bool" | "int32" | "int64" | "float" | "string";
@@ -359,39 +358,26 @@ export function parseOptions(
   argv: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
 ): ParsedOptions {
-  const { tokens } = parseArgs({
-    args: [...argv],
-    strict: false,
-    allowPositionals: true,
-    tokens: true,
-    options: Object.fromEntries(
-      rows.map((row) => [
-        row.flag,
-        { type: row.kind === "bool" ? ("boolean" as const) : ("string" as const) },
-      ]),
-    ),
-  });
   const given = new Map<string, string>();
   let help = false;
-  for (let i = 0; i < tokens.length; i++) {
-    const token = tokens[i]!;
-    if (token.kind === "option-terminator") break;
-    if (token.kind === "positional") throw unknownArgument(token.value, token.value);
-    if (token.name === "help" || token.rawName === "-h") {
+  for (let i = 0; i < argv.length && argv[i] !== "--"; i++) {
+    const word = argv[i]!;
+    const equals = word.indexOf("=");
+    const name = word.slice(2, equals < 0 ? word.length : equals);
+    if (word === "-h" || (word.startsWith("--") && name === "help")) {
       help = true;
       continue;
     }
-    const row = token.rawName.startsWith("--") ? rowByFlag.get(token.name) : undefined;
-    if (row === undefined) {
-      throw unknownArgument(token.rawName + (token.value === undefined ? "" : `=${token.value}`), token.name);
-    }
-    const next = tokens[i + 1];
-    if (token.value !== undefined) given.set(row.flag, token.value);
-    else if (row.kind !== "bool") throw invalidArgument(`flag --${row.flag} needs a value`);
-    else if (next?.kind === "positional" && /^(true|false|0|1)$/i.test(next.value)) {
-      given.set(row.flag, next.value);
+    const row = word.startsWith("--") ? rowByFlag.get(name) : undefined;
+    if (row === undefined) throw unknownArgument(word, word.startsWith("-") ? name : word);
+    const next = argv[i + 1];
+    if (equals >= 0) given.set(row.flag, word.slice(equals + 1));
+    else if (row.kind === "bool" && !/^(true|false|0|1)$/i.test(next ?? "")) given.set(row.flag, "true");
+    else if (next === undefined) throw invalidArgument(`flag --${row.flag} needs a value`);
+    else {
+      given.set(row.flag, next);
       i++;
-    } else given.set(row.flag, "true");
+    }
   }
 
   const values: Record<string, boolean | number | string> = {};

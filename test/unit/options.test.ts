@@ -30,6 +30,7 @@ describe("parseOptions() reads the value when", () => {
       "a=1,b=2",
     ],
     ["only a base path is named, as TF Serving does", ["--model_base_path=/x"], {}, "modelName", "default"],
+    ["a separate word looks like a flag", ["--model_name", "--x"], {}, "modelName", "--x"],
     ["-- ends the flags", ["--port=1", "--", "--port=2"], {}, "port", 1],
   ];
   test.each(rows)("%s", (_, argv, env, key, expected) => {
@@ -50,6 +51,11 @@ describe("parseOptions() refuses", () => {
     [["--rest_api_prot=1"], {}, "unknown argument: --rest_api_prot=1 (did you mean --rest_api_port?)"],
     [["--zzzzzzzzzzzz"], {}, "unknown argument: --zzzzzzzzzzzz"],
     [["stray"], {}, "unknown argument: stray"],
+    [["port=1"], {}, "unknown argument: port=1"],
+    [["-port=1"], {}, "unknown argument: -port=1"],
+    [["-"], {}, "unknown argument: -"],
+    [["--enable_batching", "maybe"], {}, "unknown argument: maybe"],
+    [["--model_name", "--port=1", "--port"], {}, "flag --port needs a value"],
   ];
   test.each(rows)("%j with %j", (argv, env, message) => {
     expect(() => parseOptions(argv, env)).toThrow(message);
