@@ -112,17 +112,23 @@ function widthOf(arg: ArgDef, attrs: NodeAttrs): number {
 
 /** 引数の列を 1 本ずつの型(ワイヤの番号)に展開する。 */
 export function wireTypesOf(args: readonly ArgDef[], attrs: NodeAttrs): number[] {
-  return args.flatMap((arg) => {
+  const wires: number[] = [];
+  for (const arg of args) {
     const { type } = arg;
-    if (type.kind === "list") return attrs.wireTypes(type.attr);
-    const wire = type.kind === "fixed" ? type.wire : attrs.wireType(type.attr);
-    return new Array<number>(widthOf(arg, attrs)).fill(wire);
-  });
+    if (type.kind === "list") for (const wire of attrs.wireTypes(type.attr)) wires.push(wire);
+    else {
+      const wire = type.kind === "fixed" ? type.wire : attrs.wireType(type.attr);
+      for (let left = widthOf(arg, attrs); left > 0; left--) wires.push(wire);
+    }
+  }
+  return wires;
 }
 
 /** 引数の列を 1 本ずつの「参照か」に展開する。 */
 export function refsOf(args: readonly ArgDef[], attrs: NodeAttrs): boolean[] {
-  return args.flatMap((arg) => new Array<boolean>(widthOf(arg, attrs)).fill(arg.ref));
+  const refs: boolean[] = [];
+  for (const arg of args) for (let left = widthOf(arg, attrs); left > 0; left--) refs.push(arg.ref);
+  return refs;
 }
 
 function offsetsOf(definition: OpDefinition | undefined, attrs: NodeAttrs): Entry["offset"] {

@@ -12,18 +12,18 @@ import { PredictionService } from "../gen/tensorflow_serving/apis/prediction_ser
 import type { Health } from "../service/health.ts";
 import { messageCodec, type Rpc, serverStream, unary } from "./service_definition.ts";
 
-/** TF Serving が登録する短い名前と、客が当然と思う完全な名前。空は全体。 */
-const names = new Set([
-  "",
-  "ModelService",
-  "PredictionService",
-  ModelService.typeName,
-  PredictionService.typeName,
-]);
 const MAX_NAME_BYTES = 200;
 
 /** 健全性サービス。状態は全体で 1 つで、モデルには左右されない。 */
 export function healthRpcs(health: Health): readonly Rpc[] {
+  // TF Serving が登録する短い名前と、客が当然と思う完全な名前。空は全体。
+  const names = new Set([
+    "",
+    "ModelService",
+    "PredictionService",
+    ModelService.typeName,
+    PredictionService.typeName,
+  ]);
   const overall = (): ServingStatus => (health.serving ? ServingStatus.SERVING : ServingStatus.NOT_SERVING);
   const checkName = (name: string): void => {
     if (Buffer.byteLength(name) > MAX_NAME_BYTES) throw invalidArgument("could not parse request");

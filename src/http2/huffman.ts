@@ -17,14 +17,22 @@ const LENGTHS = [
 const EOS = 256;
 const LONGEST = 30;
 
-/** 長さの短い順、同じ長さでは小さい順の記号。 */
-const symbols = Uint16Array.from(
-  LENGTHS.map((_, symbol) => symbol).sort((a, b) => LENGTHS[a]! - LENGTHS[b]! || a - b),
-);
-/** 長さ → その長さの最初の符号、符号の数、最初の記号の `symbols` での位置。 */
-const { firstCode, counts, offsets } = createCodes();
+interface Codes {
+  /** 長さの短い順、同じ長さでは小さい順の記号。 */
+  readonly symbols: Uint16Array;
+  /** 長さ → その長さの最初の符号、符号の数、最初の記号の `symbols` での位置。 */
+  readonly firstCode: Uint32Array;
+  readonly counts: Uint16Array;
+  readonly offsets: Uint16Array;
+}
 
-function createCodes() {
+/** 縮められた見出しが届くまで作らない。 */
+let codes: Codes | undefined;
+
+function createCodes(): Codes {
+  const symbols = Uint16Array.from(
+    LENGTHS.map((_, symbol) => symbol).sort((a, b) => LENGTHS[a]! - LENGTHS[b]! || a - b),
+  );
   const firstCode = new Uint32Array(LONGEST + 1);
   const counts = new Uint16Array(LONGEST + 1);
   const offsets = new Uint16Array(LONGEST + 1);
@@ -36,7 +44,7 @@ function createCodes() {
     code += counts[length]!;
     offset += counts[length]!;
   }
-  return { firstCode, counts, offsets };
+  return { symbols, firstCode, counts, offsets };
 }
 
 /** 元の長さは符号の 8/5 倍を越えない(一番短い符号が 5 ビット)。 */
@@ -46,6 +54,8 @@ const scratch = Buffer.allocUnsafe(1 << 16);
  * @returns 元の文字列(1 バイトを 1 文字とする)。符号として正しくなければ undefined。
  */
 export function decodeHuffman(bytes: Uint8Array, start: number, end: number): string | undefined {
+  codes ??= createCodes();
+  const { symbols, firstCode, counts, offsets } = codes;
   const most = Math.ceil(((end - start) * 8) / 5);
   const out = most <= scratch.length ? scratch : Buffer.allocUnsafe(most);
   let at = 0;

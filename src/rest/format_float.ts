@@ -12,12 +12,16 @@ const HIGHEST = 1e22;
 const TINY = 1e-14;
 /** float32 の最小の正規数。 */
 const SMALLEST_NORMAL = 2 ** -126;
-/** 10^23 … 10^46 を、倍精度 2 つの和で表したもの。 */
-const bigPowers = Array.from({ length: 24 }, (_, index) => {
-  const exact = 10n ** BigInt(index + 23);
-  const high = Number(exact);
-  return { high, low: Number(exact - BigInt(high)) };
-});
+/** 10^23 … 10^46 を、倍精度 2 つの和で表したもの。ごく小さい値を書くまで作らない。 */
+let bigPowers: readonly { readonly high: number; readonly low: number }[] | undefined;
+
+function createBigPowers() {
+  return Array.from({ length: 24 }, (_, index) => {
+    const exact = 10n ** BigInt(index + 23);
+    const high = Number(exact);
+    return { high, low: Number(exact - BigInt(high)) };
+  });
+}
 /** Veltkamp の分割に使う 2^27 + 1。 */
 const SPLITTER = 134217729;
 /** 数字列をいったん置く場所。`0.000` の長さだけ先。 */
@@ -124,6 +128,7 @@ function putTiny(out: Uint8Array, start: number, magnitude: number): number {
   const high = words[1]!;
   let exponent = (((high >>> 20) - 1023) * 1233) >> 12;
   if (magnitude >= tinyThresholds[-exponent - 1]!) exponent++;
+  bigPowers ??= createBigPowers();
   const power = bigPowers[-15 - exponent]!;
   const product = magnitude * power.high;
   const error = productError(magnitude, power.high, product) + magnitude * power.low;

@@ -1,5 +1,5 @@
-/** 10^0 … 10^308。RapidJSON と同じ掛け算・割り算に使う。 */
-const pow10 = Array.from({ length: 309 }, (_, exponent) => Number(`1e${exponent}`));
+/** 10^0 … 10^16。RapidJSON と同じ割り算に使う。 */
+const pow10 = Array.from({ length: 17 }, (_, exponent) => 10 ** exponent);
 const MAX_SAFE = Number.MAX_SAFE_INTEGER;
 
 export const NumberFault = { none: 0, value: 1, fraction: 2, exponent: 3, tooBig: 4 } as const;
@@ -221,8 +221,11 @@ function ascii(bytes: Uint8Array, from: number, to: number): string {
   return text;
 }
 
+/** `10 ** 23` などは正しく丸められない。 */
+const powerOfTen = (exponent: number): number => pow10[exponent] ?? Number(`1e${exponent}`);
+
 function scaleByPower(value: number, power: number): number {
   if (power < -616) return 0;
-  if (power < -308) return value / 1e308 / pow10[-(power + 308)]!;
-  return power >= 0 ? value * pow10[power]! : value / pow10[-power]!;
+  if (power < -308) return value / 1e308 / powerOfTen(-(power + 308));
+  return power >= 0 ? value * powerOfTen(power) : value / powerOfTen(-power);
 }
