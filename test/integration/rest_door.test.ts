@@ -691,29 +691,14 @@ describe("REST limits", () => {
     expect((await ask()).status).toBe(200);
   });
 
-  test("answers a large request before the turn ends, unless the turn is already long", async () => {
-    const waiting: (() => void)[] = [];
-    let lateMs = 0;
-    const clock: Clock = {
-      ...systemClock,
-      monotonicMs: () => systemClock.monotonicMs() + lateMs,
-      endOfTurn: (callback) => void waiting.push(callback),
-    };
-    await using busy = await startRest({ clock });
-    const ask = (count: number) =>
-      fetch(`${busy.origin}${MODEL}:predict`, {
-        method: "POST",
-        body: JSON.stringify({ instances: new Array(count).fill(1) }),
-      });
-    // 回は終わらないのに、答えが来る。
-    expect((await ask(3000)).status).toBe(200);
-    lateMs = 1000;
-    const late = ask(3000);
-    const arrived = waiting.length;
-    while (waiting.length === arrived) await new Promise((resolve) => setImmediate(resolve));
-    clock.endOfTurn = systemClock.endOfTurn;
-    for (const callback of waiting) callback();
-    expect((await late).status).toBe(200);
+  test("answers a lone request without waiting for the end of the turn", async () => {
+    const clock: Clock = { ...systemClock, endOfTurn: () => {} };
+    await using lone = await startRest({ clock });
+    const response = await fetch(`${lone.origin}${MODEL}:predict`, {
+      method: "POST",
+      body: '{"instances":[1]}',
+    });
+    expect(response.status).toBe(200);
   });
 
   test("times out the run with 504", async () => {

@@ -45,6 +45,21 @@ describe("WorkQueue", () => {
     expect(seen.at(-1)).toBe("f");
   });
 
+  test("after a turn with several, those of the next are gathered until it ends; a lone one never waits", () => {
+    const { host, seen, submit } = create();
+    submit("lone", 1);
+    host.clock.turn();
+    for (const name of ["a", "b"]) submit(name, 1);
+    expect(seen).toEqual(["lone", "a", "b"]);
+    host.clock.turn();
+    submit("c", 1);
+    expect(seen).toEqual(["lone", "a", "b"]);
+    host.clock.turn();
+    expect(seen).toEqual(["lone", "a", "b", "c"]);
+    submit("d", 1);
+    expect(seen.at(-1)).toBe("d");
+  });
+
   test("refuses what has waited too long, and lets the others go on", () => {
     const { host, seen, submit } = create({ maxQueueDelayMs: 10 });
     for (const name of ["a", "b", "c"]) submit(name, 6);
