@@ -68,6 +68,8 @@ export interface GraphSessionOptions {
   readonly deviceWork?: number;
   /** あとから求めた wasm の立ち上げか、作り直しに失敗した。いまのまま動き続ける。 */
   readonly onDeviceFailure: (error: StatusError) => void;
+  /** グラフが書き出した(tf.print)。無ければ捨てる。 */
+  readonly onPrint?: (text: string) => void;
 }
 
 /** 準備済みの実行。 */
@@ -99,7 +101,10 @@ class SessionStore implements SessionState {
   readonly #resources = new Map<string, EngineObject>();
   #assets: ReadonlyMap<string, Uint8Array>;
 
-  constructor(assets: ReadonlyMap<string, Uint8Array>) {
+  constructor(
+    assets: ReadonlyMap<string, Uint8Array>,
+    readonly print: (text: string) => void,
+  ) {
     this.#assets = assets;
   }
 
@@ -170,7 +175,7 @@ export class GraphSession {
     this.#source = { signatures: source.signatures };
     this.#options = options;
     this.#graph = graph;
-    this.#store = new SessionStore(source.assetFiles);
+    this.#store = new SessionStore(source.assetFiles, options.onPrint ?? nothing);
     this.#context = {
       library,
       session: this.#store,

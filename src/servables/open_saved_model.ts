@@ -54,6 +54,7 @@ export function openSavedModel(
         yieldTurn,
         signal,
         onDeviceFailure: (error) => host.log.error("wasm backend did not start", { error }),
+        onPrint: (text) => host.log.info("printed by the graph", { directory, text }),
       },
     );
     try {

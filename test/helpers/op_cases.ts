@@ -109,7 +109,7 @@ export function fakeNode(
     inputTypes: inputs.map(({ dtype }) => dtype),
     outputTypes: [],
     constant: () => undefined,
-    session: { resource: unavailable, readAsset: unavailable },
+    session: { resource: unavailable, readAsset: unavailable, print: unavailable },
     subgraph: unavailable,
   };
 }

@@ -11,7 +11,7 @@ export function isTruthy({ shape, data }: Tensor): boolean {
   return first instanceof Uint8Array ? first.length > 0 : Number(first) !== 0;
 }
 
-function summarize({ dtype, data }: Tensor, count: number): string {
+export function summarize({ dtype, data }: Tensor, count: number): string {
   const items: string[] = [];
   for (let i = 0; i < Math.min(count, data.length); i++) {
     const item = data[i]!;

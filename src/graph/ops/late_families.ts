@@ -39,4 +39,17 @@ export const lateFamilies: readonly LateFamily[] = [
   family("DecodeWav EncodeWav AudioSpectrogram Mfcc", async () => (await import("./audio.ts")).audioOps),
   family("CTCGreedyDecoder CTCBeamSearchDecoder", async () => (await import("./ctc.ts")).ctcOps),
   family("EditDistance", async () => (await import("./edit_distance.ts")).editDistanceOps),
+  family("PrintV2 Print Timestamp", async () => (await import("./print.ts")).printOps),
+  family(
+    `SerializeTensor ParseTensor SerializeSparse SerializeManySparse DeserializeSparse DeserializeManySparse
+     UnravelIndex`,
+    async () => (await import("./serialize.ts")).serializeOps,
+  ),
+  family("Fingerprint", async () => (await import("./fingerprint.ts")).fingerprintOps),
+  family("HistogramFixedWidth", async () => (await import("./histogram.ts")).histogramOps),
+  family("DrawBoundingBoxes DrawBoundingBoxesV2", async () => (await import("./draw_boxes.ts")).drawBoxesOps),
+  family(
+    "ExtractVolumePatches ExtractGlimpse ExtractGlimpseV2",
+    async () => (await import("./patches.ts")).patchesOps,
+  ),
 ];

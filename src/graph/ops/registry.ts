@@ -172,6 +172,8 @@ export interface SessionState {
    * @throws NOT_FOUND 無いファイル。
    */
   readAsset(path: string): Uint8Array;
+  /** グラフが書き出したもの(tf.print)。 */
+  print(text: string): void;
 }
 
 /**
