@@ -36,4 +36,5 @@ export const ${constant} =
 export const wasmModules: ReadonlyMap<string, number> = new Map([
   ["dense", 32],
   ["float_text", 5],
+  ["number_rows", 13],
 ]);

@@ -51,6 +51,8 @@ export class NumberScanner {
       this.#scanSlowly(bytes, start);
       return;
     }
+    const whole = at;
+    let places = 0;
     if (code === 0x2e) {
       const point = ++at;
       code = at < end ? bytes[at]! : 0;
@@ -59,22 +61,76 @@ export class NumberScanner {
         at++;
         code = at < end ? bytes[at]! : 0;
       }
-      const places = at - point;
-      if (places === 0 || at - first > 16 || code === 0x65 || code === 0x45) {
+      places = at - point;
+      if (places === 0) {
         this.#scanSlowly(bytes, start);
         return;
       }
+    }
+    if (code === 0x65 || code === 0x45 || at - first > 16) {
+      this.#scanReal(bytes, start, first, whole, minus);
+      return;
+    }
+    if (places > 0) {
       const magnitude = mantissa / pow10[places]!;
       this.value = minus ? -magnitude : magnitude;
       this.isDouble = true;
-    } else if (code === 0x65 || code === 0x45) {
-      this.#scanSlowly(bytes, start);
-      return;
     } else {
       // 整数の 0 に符号は無い(-0 は 0 になる)。
       this.value = minus ? 0 - mantissa : mantissa;
       this.isDouble = false;
     }
+    this.at = at;
+  }
+
+  /**
+   * 整数部が 15 桁までの実数。桁の多い実数は、float を倍精度の文面で送る客(Python など)からいくらでも来る。
+   *
+   * @param first 数字の始まり。
+   * @param whole 整数部の終わり。`.` か指数が続く。
+   */
+  #scanReal(bytes: Uint8Array, start: number, first: number, whole: number, minus: boolean): void {
+    let at = first;
+    let value = 0;
+    for (; at < whole; at++) value = value * 10 + (bytes[at]! - 0x30);
+    let significant = at - first - 1;
+    let power = 0;
+    let code = bytes[at];
+    if (code === 0x2e) {
+      let digit = bytes[++at]! - 0x30;
+      while (digit >= 0 && digit <= 9 && value <= MAX_SAFE) {
+        value = value < MAX_SAFE / 16 ? value * 10 + digit : appendDigit(value, digit);
+        power--;
+        if (value !== 0) significant++;
+        digit = bytes[++at]! - 0x30;
+      }
+      for (; digit >= 0 && digit <= 9; digit = bytes[++at]! - 0x30) {
+        if (significant >= 17) continue;
+        value = value * 10 + digit;
+        power--;
+        if (value > 0) significant++;
+      }
+      code = bytes[at];
+    }
+    if (code === 0x65 || code === 0x45) {
+      code = bytes[++at];
+      const sign = code === 0x2d ? -1 : 1;
+      if (code === 0x2d || code === 0x2b) at++;
+      const from = at;
+      let exponent = 0;
+      for (let digit = bytes[at]! - 0x30; digit >= 0 && digit <= 9; digit = bytes[++at]! - 0x30) {
+        exponent = exponent * 10 + digit;
+      }
+      // 桁の無い指数と、結果が大き過ぎるか小さ過ぎるものは別の所で。
+      if (at === from || at - from > 3 || exponent > 250) {
+        this.#scanSlowly(bytes, start);
+        return;
+      }
+      power += sign * exponent;
+    }
+    const magnitude = scaleByPower(value, power);
+    this.value = minus ? -magnitude : magnitude;
+    this.isDouble = true;
     this.at = at;
   }
 
@@ -202,6 +258,12 @@ export class NumberScanner {
       if (whole > BigInt(MAX_SAFE)) this.big = signed;
     }
   }
+}
+
+/** 2^53 未満の整数の後に 1 桁を足す。2^53 を越えるなら、正確な値を 1 度だけ丸めたものになる。 */
+function appendDigit(whole: number, digit: number): number {
+  const high = Math.floor(whole / 2 ** 20);
+  return high * 10 * 2 ** 20 + ((whole - high * 2 ** 20) * 10 + digit);
 }
 
 /** `NaN` `Inf` `Infinity` を読む。終わりの位置、食い違えばその位置の負数。 */

@@ -1,5 +1,6 @@
 import { NumberFault, NumberScanner } from "./json_number.ts";
 import type { PredictFormat } from "./json_tensor.ts";
+import { NumberRows } from "./number_rows.ts";
 
 /** 数だけの本文。値は JSON の数として正確で、まだどの型にもしていない。 */
 export class NumericBody {
@@ -49,6 +50,8 @@ const MAX_LEVEL = 16;
 /** 次の要求のために残しておく作業場の大きさ。 */
 const KEPT = 1 << 14;
 const SMALL = 64;
+/** これより長い本文の行は、wasm でまとめて読む。 */
+const MANY_BYTES = 512;
 
 const pow10 = Array.from({ length: 16 }, (_, exponent) => 10 ** exponent);
 const numbers = new NumberScanner();
@@ -123,6 +126,13 @@ function readName(bytes: Uint8Array, start: number): string | undefined {
   }
 }
 
+/** `values` を、`needed` 個入るように広げる。 */
+function grow(out: Float64Array<ArrayBuffer>, written: number, needed: number): Float64Array<ArrayBuffer> {
+  values = new Float64Array(Math.max(out.length * 2, needed));
+  values.set(out.subarray(0, written));
+  return values;
+}
+
 /**
  * 揃った数の配列を `values` へ読む。1 バイトあたりの手間が応答時間を決めるので、状態はすべて局所変数に置く。
  *
@@ -140,7 +150,21 @@ function scanValues(bytes: Uint8Array, start: number): number {
   let level = 0;
   let rank = -1;
   let at = skipSpace(bytes, start + 1);
+  const rows = bytes.length >= MANY_BYTES ? new NumberRows(bytes) : undefined;
   for (;;) {
+    // 1 行目で形が分かれば、同じ形の続きはまとめて読める。
+    if (rows !== undefined && level + 1 === rank && bytes[at] === 0x5b) {
+      const columns = sizes[rank]!;
+      const taken = rows.take(at, columns);
+      if (taken.length > 0) {
+        at = rows.at;
+        filled[level]! += taken.length / columns;
+        if (rows.hasReals) integral = false;
+        if (written + taken.length > out.length) out = grow(out, written, written + taken.length);
+        out.set(taken, written);
+        written += taken.length;
+      }
+    }
     if (bytes[at] === 0x5b) {
       if (++level === MAX_LEVEL) return -1;
       filled[level] = 0;
@@ -201,11 +225,7 @@ function scanValues(bytes: Uint8Array, start: number): number {
         at = numbers.at;
         code = bytes[at]!;
       }
-      if (written === out.length) {
-        values = new Float64Array(out.length * 2);
-        values.set(out);
-        out = values;
-      }
+      if (written === out.length) out = grow(out, written, written + 1);
       out[written++] = value;
       if (code <= 0x20) {
         at = skipSpace(bytes, at);
