@@ -10,8 +10,9 @@ const LOWEST = 1e-15;
 const HIGHEST = 1e22;
 /** これより小さい float は 9 桁への冪が倍精度に収まらない。 */
 const TINY = 1e-14;
-/** float32 の最小の正規数。 */
-const SMALLEST_NORMAL = 2 ** -126;
+/** 最小の正規数。 */
+const SMALLEST_FLOAT = 2 ** -126;
+const SMALLEST_DOUBLE = 2 ** -1022;
 /** 10^23 … 10^46 を、倍精度 2 つの和で表したもの。ごく小さい値を書くまで作らない。 */
 let bigPowers: readonly { readonly high: number; readonly low: number }[] | undefined;
 
@@ -50,6 +51,7 @@ export const FLOAT_TEXT_BYTES = 32;
  *
  * 6 桁(`%.6g`)で読み戻して同じ値になればそれを、ならなければ float は 9 桁、double は 17 桁を使う。
  * 小数点も指数も無ければ `.0` を足す。丁度中間の値は偶数側へ丸める(JavaScript の toPrecision は大きい側)。
+ * 非正規数は 0 とする。TF Serving の REST のスレッドは、非正規数を 0 とみなす設定(DAZ、FTZ)で動く。
  *
  * @param out `at` から {@link FLOAT_TEXT_BYTES} バイトの空きがあること。
  * @param single float32 の値なら true。その場合 `value` は float32 で表せる数であること。
@@ -64,13 +66,13 @@ export function putFloat(out: Uint8Array, at: number, value: number, single: boo
     magnitude = -value;
   }
   if (single && magnitude < 1 && magnitude >= 1e-4) return putFraction(out, start, magnitude);
-  if (magnitude === 0) {
+  if (magnitude < (single ? SMALLEST_FLOAT : SMALLEST_DOUBLE)) {
     out[start] = 0x30;
     out[start + 1] = 0x2e;
     out[start + 2] = 0x30;
     return start + 3;
   }
-  if (single && magnitude < TINY && magnitude >= SMALLEST_NORMAL) return putTiny(out, start, magnitude);
+  if (single && magnitude < TINY) return putTiny(out, start, magnitude);
   if (!(magnitude >= LOWEST && magnitude < HIGHEST)) return putUncommon(out, start, magnitude, single);
 
   bits[0] = magnitude;

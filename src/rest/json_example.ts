@@ -5,6 +5,7 @@ import { type Feature, FeatureSchema } from "../gen/tensorflow/core/example/feat
 import type { Classifications, Regressions } from "../service/inference_head.ts";
 import { mergeContext } from "../service/prediction_service.ts";
 import { jsonTypeName } from "./debug_text.ts";
+import { flushToFloat } from "./json_number.ts";
 import { type JsonDocument, Kind, type ParseOptions } from "./json_parser.ts";
 import {
   formatError,
@@ -102,7 +103,7 @@ class FeatureValues {
     } else if (kind === Kind.double) {
       this.#check("float");
       // 範囲を超えた値は無限大になる(型付き配列への代入と同じ)。
-      this.#floats.push(Math.fround(document.number(node)));
+      this.#floats.push(Math.fround(flushToFloat(document.number(node))));
     } else if (document.isNumber(node)) {
       this.#check("int64");
       const value = document.integer(node)!;

@@ -8,6 +8,7 @@ export const NumberFault = { none: 0, value: 1, fraction: 2, exponent: 3, tooBig
  * 数の文面を読み、値と「整数の文面か、実数の文面か」を残す。結果は次に {@link scan} を呼ぶまで有効。
  *
  * 実数は「整数の仮数 × 10 の冪」で求め、TF Serving が使う RapidJSON の結果(正しい丸めから数 ulp ずれうる)に一致させる。
+ * 倍精度の非正規数は 0 になる({@link flushToFloat} と同じ理由)。
  *
  * @see rapidjson/reader.h ParseNumber (1.1.0), rapidjson/internal/strtod.h StrtodNormalPrecision
  */
@@ -288,6 +289,15 @@ const powerOfTen = (exponent: number): number => pow10[exponent] ?? Number(`1e${
 
 function scaleByPower(value: number, power: number): number {
   if (power < -616) return 0;
-  if (power < -308) return value / 1e308 / powerOfTen(-(power + 308));
-  return power >= 0 ? value * powerOfTen(power) : value / powerOfTen(-power);
+  if (power >= 0) return value * powerOfTen(power);
+  const scaled = power < -308 ? value / 1e308 / powerOfTen(-(power + 308)) : value / powerOfTen(-power);
+  return scaled < 2 ** -1022 ? 0 : scaled;
+}
+
+/** これより小さい数を float にすると非正規数になる。丁度の値は丸めて最小の正規数になる。 */
+const SUBNORMAL = 2 ** -126 - 2 ** -151;
+
+/** float にしたときに非正規数になるなら 0。TF Serving の REST のスレッドは、非正規数を 0 とみなす設定(DAZ、FTZ)で動く。 */
+export function flushToFloat(value: number): number {
+  return value < SUBNORMAL && value > -SUBNORMAL ? value * 0 : value;
 }

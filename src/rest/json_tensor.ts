@@ -4,6 +4,7 @@ import type { Signature, TensorInfo } from "../tensor/signature.ts";
 import { sizeOf, type Tensor, tensor } from "../tensor/tensor.ts";
 import { decodeBase64 } from "./base64.ts";
 import { debugText, jsonTypeName } from "./debug_text.ts";
+import { flushToFloat } from "./json_number.ts";
 import { type JsonDocument, Kind, type ParseOptions, parseJson } from "./json_parser.ts";
 import { type NumericBody, scanNumericBody } from "./json_tensor_scan.ts";
 
@@ -397,7 +398,7 @@ class Column {
       case "float":
       case "double":
         if (!document.isNumber(node)) throw this.#typeError(document, node);
-        (this.#data as Float64Array)[this.#at] = value;
+        (this.#data as Float64Array)[this.#at] = dtype === "float" ? flushToFloat(value) : value;
         return;
       case "int32":
       case "int16":

@@ -1,4 +1,4 @@
-import { NumberFault, NumberScanner } from "./json_number.ts";
+import { flushToFloat, NumberFault, NumberScanner } from "./json_number.ts";
 import type { PredictFormat } from "./json_tensor.ts";
 import { NumberRows } from "./number_rows.ts";
 
@@ -10,6 +10,7 @@ export class NumericBody {
   readonly shape: readonly number[];
   /** すべて整数の文面で、絶対値が 2^53 未満か。 */
   readonly isIntegral: boolean;
+  readonly #hasTiny = hasTiny;
   readonly #source: Uint8Array;
   readonly #count = count;
   readonly #generation = ++generation;
@@ -36,6 +37,7 @@ export class NumericBody {
 
   /** {@link values} を float32 に丸めたもの。 */
   toFloat32(): Float32Array {
+    if (this.#hasTiny) return Float32Array.from(this.values(), flushToFloat);
     if (this.#generation !== generation || this.#count > SMALL) return new Float32Array(this.values());
     // 数個なら、型付き配列の view を作るより 1 つずつ写すほうが速い。
     const out = new Float32Array(this.#count);
@@ -60,6 +62,8 @@ const numbers = new NumberScanner();
 let values = new Float64Array(KEPT);
 let count = 0;
 let isIntegral = true;
+/** float では非正規数になる値があったか。指数の無い 15 桁までの文面は、そこまで小さくならない。 */
+let hasTiny = false;
 let shape: readonly number[] = [];
 /** 今の `values` がどの本文のものか。 */
 let generation = 0;
@@ -145,6 +149,7 @@ function scanValues(bytes: Uint8Array, start: number): number {
   let out = values;
   let written = 0;
   let integral = true;
+  let tiny = false;
   const sizes: number[] = [-1];
   filled[0] = 0;
   let level = 0;
@@ -222,6 +227,7 @@ function scanValues(bytes: Uint8Array, start: number): number {
         if (numbers.fault !== NumberFault.none || numbers.big !== undefined) return -1;
         if (numbers.isDouble) integral = false;
         value = numbers.value;
+        if (value !== 0 && flushToFloat(value) === 0) tiny = true;
         at = numbers.at;
         code = bytes[at]!;
       }
@@ -246,6 +252,7 @@ function scanValues(bytes: Uint8Array, start: number): number {
       if (--level < 0) {
         count = written;
         isIntegral = integral;
+        hasTiny = tiny;
         shape = sizes;
         return at;
       }

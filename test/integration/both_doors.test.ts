@@ -137,7 +137,7 @@ const values: Readonly<Record<Written, Tensor>> = {
       0.1,
       -0,
       3.4028235e38,
-      1.4e-45,
+      2 ** -126,
       NaN,
       1,
       Infinity,
@@ -151,7 +151,7 @@ const values: Readonly<Record<Written, Tensor>> = {
   double: tensor(
     "double",
     [3, 2],
-    Float64Array.of(0.1, 0.1 + 0.2, 5e-324, -1.7976931348623157e308, NaN, Infinity),
+    Float64Array.of(0.1, 0.1 + 0.2, 2 ** -1022, -1.7976931348623157e308, NaN, Infinity),
   ),
   int8: tensor("int8", [2], Int8Array.of(-128, 127)),
   int16: tensor("int16", [2, 1], Int16Array.of(-32768, 32767)),

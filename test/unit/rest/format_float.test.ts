@@ -3,6 +3,10 @@ import fc from "fast-check";
 import { formatFloat } from "../../../src/rest/format_float.ts";
 
 const f = Math.fround;
+const smallest = (single: boolean): number => 2 ** (single ? -126 : -1022);
+/** 非正規数を 0 とみなした値。 */
+const flushed = (value: number, single: boolean): number =>
+  Math.abs(value) < smallest(single) ? value * 0 : value;
 const rows: [number, boolean, string][] = [
   [0, true, "0.0"],
   [-0, true, "-0.0"],
@@ -27,7 +31,11 @@ const rows: [number, boolean, string][] = [
   [f(1e-5), true, "1e-05"],
   [f(1e-4), true, "0.0001"],
   [1e10, true, "1e+10"],
-  [f(1e-45), true, "1.4013e-45"],
+  // 非正規数は 0 とみなされる。
+  [f(1e-45), true, "0.0"],
+  [f(-1e-40), true, "-0.0"],
+  [f(1.1754942e-38), true, "0.0"],
+  [2 ** -126, true, "1.17549435e-38"],
   [f(3.4028235e38), true, "3.40282347e+38"],
   [f(Math.PI), true, "3.14159274"],
   [2 ** -13, true, "0.000122070312"],
@@ -44,7 +52,9 @@ const rows: [number, boolean, string][] = [
   [100000.5, false, "100000.5"],
   [1e15, false, "1e+15"],
   [1e21, false, "1e+21"],
-  [5e-324, false, "4.94066e-324"],
+  [5e-324, false, "0.0"],
+  [-1e-310, false, "-0.0"],
+  [2 ** -1022, false, "2.2250738585072014e-308"],
   [2 ** -25, false, "2.9802322387695312e-08"],
   [Number.MAX_VALUE, false, "1.7976931348623157e+308"],
 ];
@@ -54,7 +64,8 @@ test.each(rows)("formatFloat(%p, %p) is %s", (value, single, text) => {
 });
 
 /** 遅いが素直な版。10 進への展開は処理系の toExponential、同点の判定は 101 桁の文字列で行う。 */
-function reference(value: number, single: boolean): string {
+function reference(given: number, single: boolean): string {
+  const value = flushed(given, single);
   const round = (precision: number): string => {
     const size = Math.abs(value);
     const [exactDigits, exactPower] = size.toExponential(100).split("e") as [string, string];
@@ -134,6 +145,10 @@ test("formatFloat() equals the slow reference", () => {
 });
 
 test("formatFloat() reads back as the same value", () => {
-  fc.assert(fc.property(anyFloat, (value) => Object.is(f(Number(formatFloat(value, true))), value)));
-  fc.assert(fc.property(anyDouble, (value) => Object.is(Number(formatFloat(value, false)), value)));
+  fc.assert(
+    fc.property(anyFloat, (value) => Object.is(f(Number(formatFloat(value, true))), flushed(value, true))),
+  );
+  fc.assert(
+    fc.property(anyDouble, (value) => Object.is(Number(formatFloat(value, false)), flushed(value, false))),
+  );
 });

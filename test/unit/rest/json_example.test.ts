@@ -80,6 +80,8 @@ describe("readExamplesBody() reads", () => {
       '{"examples":[{"a":[1e300,18446744073709551616]}]}',
       { signatureName: "", examples: [{ a: "floatList Infinity 18446744073709552000" }] },
     ],
+    // float にすると非正規数になる数は 0 になる。
+    ['{"examples":[{"a":[1e-40,1.17e-38]}]}', { signatureName: "", examples: [{ a: "floatList 0 0" }] }],
     [
       '{"examples":[{"a":[-9223372036854775808,9223372036854775807]}]}',
       { signatureName: "", examples: [{ a: "int64List -9223372036854775808 9223372036854775807" }] },

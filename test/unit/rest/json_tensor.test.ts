@@ -106,6 +106,24 @@ describe("readPredictBody() reads", () => {
       row({ default: "float [2] 0 -0" }),
     ],
     [
+      "floats below the smallest normal one",
+      { default: "float" },
+      '{"instances": [1e-40, -1.4e-45, 1.1754943e-38, 1.17549435e-38]}',
+      row({ default: `float [4] 0 -0 0 ${2 ** -126}` }),
+    ],
+    [
+      "the same floats beside another key",
+      { default: "float" },
+      '{"instances": [1e-40, -1.4e-45, 1.1754943e-38, 1.17549435e-38], "other": null}',
+      row({ default: `float [4] 0 -0 0 ${2 ** -126}` }),
+    ],
+    [
+      "doubles below the smallest normal one",
+      { default: "double" },
+      '{"instances": [1e-40, 1e-308, -5e-324, 2.3e-308]}',
+      row({ default: "double [4] 1e-40 0 -0 2.3e-308" }),
+    ],
+    [
       "a signature name",
       { default: "int32" },
       '{"signature_name": "predict_images", "instances": [[1,2]]}',
