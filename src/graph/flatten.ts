@@ -481,7 +481,7 @@ export function flattenGraph(graph: GraphDef, library: FunctionLibrary): FlatGra
       const { name, index } = parseTensorName(tensorName);
       const entry = scope.entries.get(name);
       if (entry === undefined) {
-        throw notFound(
+        throw invalidArgument(
           `Tensor ${tensorName}, specified in either feed_devices or fetch_devices was not found in the Graph`,
         );
       }

@@ -3,6 +3,7 @@ import {
   failedPrecondition,
   invalidArgument,
   notFound,
+  outOfRange,
   permissionDenied,
   StatusError,
   unavailable,
@@ -451,13 +452,10 @@ export class GraphSession {
   }
 
   #build(feeds: readonly string[], fetches: readonly string[]): PlanEntry {
-    const endpoints = feeds.map((name) => this.#graph.endpoint(name));
-    const plan = buildPlan(this.#context, {
-      feeds: endpoints,
-      fetches: fetches.map((name) => fetchable(this.#graph.endpoint(name), name)),
-      targets: [],
-      asksRows: true,
-    });
+    const [endpoints, wanted] = [feeds, fetches].map((names) =>
+      names.map((name) => existing(this.#graph.endpoint(name))),
+    ) as [Endpoint[], Endpoint[]];
+    const plan = buildPlan(this.#context, { feeds: endpoints, fetches: wanted, targets: [], asksRows: true });
     return {
       plan,
       feeds,
@@ -528,22 +526,19 @@ function tensorNames(infos: Signature["inputs"]): string[] {
 }
 
 /**
- * 値として取り出せる端か。
+ * 値のある端か。
  *
- * @throws INVALID_ARGUMENT 出力の無い演算、または範囲外の番号。
- * @see tensorflow/core/graph/subgraph.cc FetchOutputs
+ * @throws OUT_OF_RANGE 出力の無い演算、または範囲外の番号。
+ * @see tensorflow/core/graph/graph.cc Graph::IsValidOutputTensor
  */
-function fetchable(endpoint: Endpoint, name: string): Endpoint {
+function existing(endpoint: Endpoint): Endpoint {
   const { node, index } = endpoint;
   if (node.definition === undefined) return endpoint;
   const count = wireTypesOf(node.definition.outputs, node.attrs).length;
-  if (count === 0) {
-    throw invalidArgument(
-      `Tried to fetch data for '${name}', which produces no output.  To run to a node but not fetch any data, pass '${name}' as an argument to the 'target_node_names' argument of the Session::Run API.`,
-    );
-  }
   if (index < count) return endpoint;
-  throw invalidArgument(`FetchOutputs ${name}: output index too large, must be < ${count}`);
+  throw outOfRange(
+    `Node '${node.name}' (type: '${node.op}', num of outputs: ${count}) does not have output ${index}`,
+  );
 }
 
 function sortUnique(names: readonly string[]): string[] {

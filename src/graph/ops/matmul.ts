@@ -240,8 +240,12 @@ export function incompatible(a: Shape, b: Shape): Error {
 
 /** @throws INVALID_ARGUMENT どちらかが行列でない。 */
 export function checkMatrices(a: Shape, b: Shape): void {
-  if (a.length !== 2) throw invalidArgument(`In[0] is not a matrix. Instead it has shape ${formatShape(a)}`);
-  if (b.length !== 2) throw invalidArgument(`In[1] is not a matrix. Instead it has shape ${formatShape(b)}`);
+  if (a.length === 2 && b.length === 2) return;
+  throw invalidArgument(
+    a.length === b.length
+      ? `In[0] and In[1] ndims must be == 2: ${a.length}`
+      : `In[0] and In[1] has different ndims: ${formatShape(a)} vs. ${formatShape(b)}`,
+  );
 }
 
 /** 形だけを変えて見る。記憶は元のものなので、入力に渡すだけで、返してはならない。 */
@@ -391,9 +395,8 @@ function batchOf(a: Shape, b: Shape): number[] {
 }
 
 function checkRanks(a: Shape, b: Shape): void {
-  if (a.length < 2 || b.length < 2) {
-    throw invalidArgument(`In[0] and In[1] ndims must be >= 2: ${a.length} and ${b.length}`);
-  }
+  if (a.length < 2) throw invalidArgument(`In[0] ndims must be >= 2: ${a.length}`);
+  if (b.length < 2) throw invalidArgument(`In[1] ndims must be >= 2: ${b.length}`);
 }
 
 const batchDevice =

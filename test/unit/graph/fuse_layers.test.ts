@@ -131,7 +131,7 @@ describe("layers", () => {
       expect(wrong([2, 4])).rejects.toThrow(
         new StatusError(3, "Matrix size-incompatible: In[0]: [2,4], In[1]: [5,7]\n\t [[{{node one}}]]"),
       );
-      expect(wrong([5])).rejects.toThrow("In[0] is not a matrix. Instead it has shape [5]");
+      expect(wrong([5])).rejects.toThrow("In[0] and In[1] has different ndims: [5] vs. [5,7]");
     },
   );
 });

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { create, toBinary } from "@bufbuild/protobuf";
-import { Code, StatusError } from "../../../src/base/status.ts";
+import { Code, invalidArgument, outOfRange, StatusError } from "../../../src/base/status.ts";
 import { DataType } from "../../../src/gen/tensorflow/core/framework/types_pb.ts";
 import { MetaGraphDefSchema } from "../../../src/gen/tensorflow/core/protobuf/meta_graph_pb.ts";
 import { TrackableObjectGraphSchema } from "../../../src/gen/tensorflow/core/protobuf/trackable_object_graph_pb.ts";
@@ -423,12 +423,22 @@ describe("a session", () => {
 
   test("says why a tensor cannot be fetched", async () => {
     const session = await open(graph([constant("c", floats([1], 1)), node("n", "NoOp")]));
-    expect(() => session.prepare([], ["n:0"])).toThrow(
-      "Tried to fetch data for 'n:0', which produces no output.",
-    );
-    expect(() => session.prepare([], ["c:1"])).toThrow(
-      "FetchOutputs c:1: output index too large, must be < 1",
-    );
+    const reasons: [feeds: string[], fetches: string[], error: StatusError][] = [
+      [[], ["n:0"], outOfRange("Node 'n' (type: 'NoOp', num of outputs: 0) does not have output 0")],
+      [[], ["c:1"], outOfRange("Node 'c' (type: 'Const', num of outputs: 1) does not have output 1")],
+      [["c:2"], ["c:0"], outOfRange("Node 'c' (type: 'Const', num of outputs: 1) does not have output 2")],
+      [
+        [],
+        ["none:0"],
+        invalidArgument(
+          "Tensor none:0, specified in either feed_devices or fetch_devices was not found in the Graph",
+        ),
+      ],
+    ];
+    for (const [feeds, fetches, { code, message }] of reasons) {
+      const error = failureOf(() => session.prepare(feeds, fetches));
+      expect([error.code, error.message]).toEqual([code, message]);
+    }
     session.dispose();
   });
 
