@@ -190,6 +190,10 @@ function checkDense(spec: DenseSpec, key: string, values: Values, where: Where |
     );
   }
   if (count === stride) return;
+  if (where !== undefined && type === "string" && count > stride) {
+    // 文字列の読み手は、入りきらない値に出会うとそこで読めないと言う。
+    throw invalidArgument(`${where.name}Key: ${key}${where.index}  Can't parse serialized Example.`);
+  }
   throw invalidArgument(
     where === undefined
       ? `Key: ${key}.  Can't parse serialized Example: Some ${protoName[type]} slice was not parsed.`
