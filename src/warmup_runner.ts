@@ -9,13 +9,13 @@ import type { ServedModels } from "./service/model_spec.ts";
 import { mergeContext, type PredictionOptions, PredictionService } from "./service/prediction_service.ts";
 import { tensorFromProto } from "./tensor/tensor_proto.ts";
 
-/** 読み込み中の 1 版だけを、どんな名前で求められても貸す。記録の中の名前と版は見ない。 */
+/** 読み込み中の 1 版だけを、どんな名前で求められても貸す。記録の中の名前は指標にだけ使い、版は見ない。 */
 function onlyModel(servable: ModelServable): ServedModels {
   const refuse = (): never => {
     throw new Error("only inference is replayed during warm-up");
   };
   return {
-    acquire: () => ({ id: servable.id, servable, [Symbol.dispose]() {} }),
+    acquire: ({ name }) => ({ id: { ...servable.id, name }, servable, [Symbol.dispose]() {} }),
     statuses: refuse,
     list: refuse,
     available: refuse,
@@ -36,7 +36,7 @@ function readExamples(input: Input | undefined): readonly Uint8Array[] {
 export function createWarmupRunner(host: Host, options: PredictionOptions): WarmupRunner {
   const serviceOf = (servable: ModelServable) => new PredictionService(host, onlyModel(servable), options);
   const target = (spec: ModelSpecProto | undefined) => ({
-    spec: { name: "warmup" },
+    spec: { name: spec?.name ?? "" },
     signatureName: spec?.signatureName ?? "",
   });
   return {

@@ -1,4 +1,4 @@
-import type { FamilySnapshot } from "../base/metrics.ts";
+import type { CellSnapshot, FamilySnapshot } from "../base/metrics.ts";
 
 /** C の `%g`(有効 6 桁)。境界と合計に使う。 */
 function formatSixDigits(value: number): string {
@@ -18,10 +18,17 @@ const labelValue = (value: string): string => value.replace(/["\\]/g, "\\$&").re
 const byName = (a: FamilySnapshot, b: FamilySnapshot): number =>
   Buffer.compare(Buffer.from(a.name), Buffer.from(b.name));
 
+function byLabels({ labelValues: a }: CellSnapshot, { labelValues: b }: CellSnapshot): number {
+  const at = a.findIndex((value, i) => value !== b[i]);
+  return at < 0 ? 0 : Buffer.compare(Buffer.from(a[at]!), Buffer.from(b[at]!));
+}
+
 function formatFamily({ name, kind, labels, limits, cells }: FamilySnapshot): string {
   const metric = metricName(name);
   let text = `# TYPE ${metric} ${kind}\n`;
-  for (const { labelValues, value, buckets, count } of cells) {
+  for (const { labelValues, value, buckets, count } of [...cells].sort(byLabels)) {
+    // こちらは失敗した要求のためにもセルを用意しておく。TF Serving で標本の無い分布は現れない。
+    if (count === 0) continue;
     const pairs = labels
       .map((label, i) => `${labelName(label)}="${labelValue(labelValues[i] ?? "")}"`)
       .join();

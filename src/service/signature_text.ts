@@ -11,7 +11,9 @@ export function joinNames(names: Iterable<string>): string {
 }
 
 function formatInfo(field: string, alias: string, info: TensorInfo): string {
-  const dims = (info.shape ?? []).map((size) => `      dim {\n        size: ${size}\n      }\n`).join("");
+  const dims = (info.shape ?? [])
+    .map((size) => `      dim {\n${size === 0 ? "" : `        size: ${size}\n`}      }\n`)
+    .join("");
   const shape = info.shape === undefined ? "      unknown_rank: true\n" : dims;
   return (
     `${field} {\n  key: ${JSON.stringify(alias)}\n  value {\n    name: ${JSON.stringify(info.name)}\n` +

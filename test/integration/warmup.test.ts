@@ -6,7 +6,7 @@ import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { embeddedModel, wasmFiles } from "../../src/assets.ts";
 import { systemClock } from "../../src/base/clock.ts";
 import { silentLogger } from "../../src/base/log.ts";
-import { Metrics } from "../../src/base/metrics.ts";
+import { type CellSnapshot, Metrics } from "../../src/base/metrics.ts";
 import type { ExampleSchema } from "../../src/gen/tensorflow/core/example/example_pb.ts";
 import { DataType } from "../../src/gen/tensorflow/core/framework/types_pb.ts";
 import { PredictionLogSchema } from "../../src/gen/tensorflow_serving/apis/prediction_log_pb.ts";
@@ -50,9 +50,12 @@ const predict = (width: number): MessageInitShape<typeof PredictionLogSchema> =>
   },
 });
 
-/** 記録を付けたモデルで起動し、読まれた記録の数を返す。 */
-async function start(name: string, records: MessageInitShape<typeof PredictionLogSchema>[]): Promise<number> {
-  const base = join(directory, name);
+/** 記録を付けたモデルで起動し、止めて、残った指標のセルの引き方を返す。 */
+async function start(
+  directoryName: string,
+  records: MessageInitShape<typeof PredictionLogSchema>[],
+): Promise<(name: string) => readonly CellSnapshot[]> {
+  const base = join(directory, directoryName);
   for (const [path, asset] of embeddedModel) {
     mkdirSync(dirname(join(base, path)), { recursive: true });
     writeFileSync(join(base, path), await Bun.file(asset).bytes());
@@ -85,14 +88,11 @@ async function start(name: string, records: MessageInitShape<typeof PredictionLo
   } finally {
     await server.stop(0);
   }
-  const family = metrics
-    .snapshot()
-    .find((one) => one.name === "/tensorflow/serving/model_warmup_records_read");
-  return family?.cells[0]?.value ?? 0;
+  return (name) => metrics.snapshot().find((one) => one.name === `/tensorflow/serving/${name}`)!.cells;
 }
 
 test("every kind of request is replayed before the version is served", async () => {
-  const records = await start("good", [
+  const cellsOf = await start("good", [
     predict(4),
     {
       logType: {
@@ -117,7 +117,16 @@ test("every kind of request is replayed before the version is served", async () 
       },
     },
   ]);
-  expect(records).toBe(3);
+  expect(cellsOf("model_warmup_records_read").map(({ value }) => value)).toEqual([3]);
+  // 名前は提供には関わらないが、TF Serving と同じく、指標は記録の中の名前で数える。
+  const runs = cellsOf("runtime_latency").map(({ labelValues, count }) => [
+    ...labelValues.slice(0, 2),
+    count,
+  ]);
+  expect(runs).toEqual([
+    ["some_other_name", "Predict", 1],
+    ["iris", "Classify", 1],
+  ]);
 });
 
 test.each<[string, MessageInitShape<typeof PredictionLogSchema>, string]>([

@@ -445,6 +445,25 @@ describe("classify()", () => {
       "No classification inputs found in SignatureDef: inputs {",
     ],
     [
+      "another input alias, with a dimension of 0",
+      sig({ x: { ...example, shape: [0, -1] } }, both),
+      `No classification inputs found in SignatureDef: inputs {
+  key: "x"
+  value {
+    name: "example:0"
+    dtype: DT_STRING
+    tensor_shape {
+      dim {
+      }
+      dim {
+        size: -1
+      }
+    }
+  }
+}
+`,
+    ],
+    [
       "other output aliases",
       sig({ inputs: example }, { y: both.scores }),
       'Expected classification signature outputs to contain at least one of "classes" or "scores". Signature was: inputs {',

@@ -83,6 +83,27 @@ test.each<[string, (metrics: Metrics) => void, string]>([
     (m) => m.histogram({ name: "/h", help: "", labels: [] }, [0.5, 1_000_000]).cell().observe(0.5),
     '# TYPE :h histogram\n:h_bucket{le="0.5"} 0\n:h_bucket{le="1e+06"} 1\n:h_bucket{le="+Inf"} 1\n:h_sum{} 0.5\n:h_count{} 1\n',
   ],
+  [
+    "cells in byte order of their labels",
+    (m) => {
+      const family = m.counter({ name: "/t", help: "", labels: ["x", "y"] });
+      for (const [x, y] of ["bb", "ba", "ab", "Ab"]) family.cell(x!, y!).inc();
+    },
+    ["Ab", "ab", "ba", "bb"].reduce(
+      (text, [x, y]) => `${text}:t{x="${x}",y="${y}"} 1\n`,
+      "# TYPE :t counter\n",
+    ),
+  ],
+  [
+    "a histogram that has seen nothing",
+    (m) => m.histogram({ name: "/h", help: "", labels: [] }, [1]).cell(),
+    "# TYPE :h histogram\n",
+  ],
+  [
+    "a counter at zero",
+    (m) => m.counter({ name: "/t", help: "", labels: [] }).cell(),
+    "# TYPE :t counter\n:t{} 0\n",
+  ],
 ])("formats %s", (_, fill, expected) => {
   expect(page(fill)).toBe(expected);
 });
