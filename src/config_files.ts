@@ -12,7 +12,7 @@ const MAX_CONFIG_BYTES = 64 * 2 ** 20;
  * 旗が指すテキスト形式のファイルを読む。
  *
  * @throws NOT_FOUND `<ファイル>; No such file or directory`
- * @throws INVALID_ARGUMENT `Invalid protobuf file: '<ファイル>'`。どこが悪いかはログに出る。
+ * @throws INVALID_ARGUMENT `Invalid protobuf file: '<ファイル>'`。どこが悪いかはログに出る。空のファイルは `<ファイル>; Invalid argument`。
  * @see tensorflow_serving/util/proto_util.h ParseProtoTextFile
  */
 export async function readTextProto<D extends DescMessage>(
@@ -21,7 +21,10 @@ export async function readTextProto<D extends DescMessage>(
   schema: D,
   path: string,
 ): Promise<MessageShape<D>> {
-  const text = new TextDecoder().decode(await storage.read(path, MAX_CONFIG_BYTES));
+  const bytes = await storage.read(path, MAX_CONFIG_BYTES);
+  // 空のファイルは mmap できない。書いている途中のものでもあるので、空の設定とは読まない。
+  if (bytes.length === 0) throw invalidArgument(`${path}; Invalid argument`);
+  const text = new TextDecoder().decode(bytes);
   try {
     return parseTextProto(schema, text, createRegistry(SavedModelBundleSourceAdapterConfigSchema));
   } catch (error) {

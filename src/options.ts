@@ -107,7 +107,7 @@ export const optionRows = [
   ),
   int32("num_load_threads", 0, "Versions loaded at the same time after start; 0 means one after another"),
   int32("num_unload_threads", 0, "Versions unloaded at the same time; 0 means one after another"),
-  int32("max_num_load_retries", 5, "Retries of a failed load", { range: [0, 0x7fffffff] }),
+  int32("max_num_load_retries", 5, "Retries of a failed load"),
   int64("load_retry_interval_micros", 60_000_000, "Pause before each load retry; less than 0 means none"),
   bool("flush_filesystem_caches", true, "", ignored("the page cache is left to the kernel")),
   int64("tensorflow_session_parallelism", 0, "", ignored(RUNTIME)),
@@ -302,7 +302,8 @@ function parseValue(row: AnyRow, value: string, from: string): boolean | number 
       if (row.choices !== undefined && !row.choices.includes(value)) throw badValue(value, from);
       return value;
     default: {
-      const pattern = row.kind === "float" ? /^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/ : /^[+-]?\d+$/;
+      const pattern =
+        row.kind === "float" ? /^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$/ : /^\s*[+-]?\d+\s*$/;
       const parsed = Number(value);
       const [low, high] =
         row.range ?? (row.kind === "float" ? [-Infinity, Infinity] : integerRange[row.kind]);

@@ -272,7 +272,8 @@ export class ModelServer {
       manager: {
         policy: availabilityPreserving,
         retry: {
-          maxRetries: options.maxNumLoadRetries,
+          // TF Serving は符号なしで数え、1 を足してから比べる。-1 はやり直さず、それより小さいとやめない。
+          maxRetries: Math.max(0, ((options.maxNumLoadRetries + 1) >>> 0) - 1),
           intervalMs: options.loadRetryIntervalMicros / 1000,
         },
         numLoadThreads: options.numLoadThreads,

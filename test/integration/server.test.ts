@@ -206,6 +206,11 @@ describe("ModelServer.start() refuses", () => {
       "did not become available",
     ],
     [
+      "tags that no graph has, retries of which -1 is none",
+      ["--saved_model_tags=serve,gpu", "--max_num_load_retries=-1", "--load_retry_interval_micros=60000000"],
+      "did not become available",
+    ],
+    [
       "a platform file whose tags no graph has",
       [
         `--platform_config_file=${platforms("tensorflow", 'saved_model_tags: "gpu"')}`,

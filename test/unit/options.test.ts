@@ -20,6 +20,7 @@ describe("parseOptions() reads the value when", () => {
     ["a boolean is =1", ["--enable_batching=1"], {}, "enableBatching", true],
     ["a boolean is a separate word", ["--enable_model_warmup", "false"], {}, "enableModelWarmup", false],
     ["a bare boolean precedes another flag", ["--enable_batching", "--port=1"], {}, "enableBatching", true],
+    ["spaces surround a number", ["--port= 9000 "], {}, "port", 9000],
     ["a number is negative", ["--load_retry_interval_micros=-1"], {}, "loadRetryIntervalMicros", -1],
     ["a float is given", ["--per_process_gpu_memory_fraction=.5"], {}, "perProcessGpuMemoryFraction", 0.5],
     [

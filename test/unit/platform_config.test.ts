@@ -115,6 +115,7 @@ describe("readPlatforms() from a file", () => {
   });
 
   test.each([
+    ["", `INVALID_ARGUMENT: ${FILE}; Invalid argument`],
     ["improperly formatted file", `INVALID_ARGUMENT: Invalid protobuf file: '${FILE}'`],
     [
       'platform_configs { key: "tensorflow" value {} }',
