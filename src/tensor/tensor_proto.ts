@@ -75,7 +75,12 @@ export function shapeFromProto(proto: TensorShapeProto | undefined): Shape {
   return proto === undefined ? [] : checkedShape(proto.dim.map(({ size }) => size));
 }
 
-/** 次元の列を検査して数に直す。@throws INVALID_ARGUMENT 負、254 を越える階数、要素数が int64 に収まらない。 */
+/**
+ * 次元の列を検査して数に直す。
+ *
+ * @throws INVALID_ARGUMENT 負、254 を越える階数、要素数が int64 に収まらない。数として正確でない大きさ(0 の次元と
+ * 並ぶときだけ意味を持ち、TF は受ける)。
+ */
 export function checkedShape(dims: readonly bigint[]): Shape {
   if (dims.length > MAX_RANK)
     throw invalidArgument(`Shape has ${dims.length} dimensions, at most ${MAX_RANK}`);
@@ -83,7 +88,8 @@ export function checkedShape(dims: readonly bigint[]): Shape {
   for (const size of dims) {
     if (size < 0n) throw invalidArgument(`Shape has a negative dimension: [${dims.join(",")}]`);
     count *= size;
-    if (count > MAX_INT64) throw invalidArgument(`Shape has too many elements: [${dims.join(",")}]`);
+    if (count > MAX_INT64 || size > Number.MAX_SAFE_INTEGER)
+      throw invalidArgument(`Shape has too many elements: [${dims.join(",")}]`);
   }
   return dims.map(Number);
 }

@@ -149,6 +149,7 @@ describe("TensorProto の復号", () => {
       "巨大な文字列の埋め草",
       { dtype: DataType.DT_STRING, tensorShape: shapeOf(2 ** 40), stringVal: [utf8("a")] },
     ],
+    ["数として正確でない次元", { dtype: DataType.DT_FLOAT, tensorShape: shapeOf(0, 1n << 53n) }],
   ];
   test.each(refused)("%s は INVALID_ARGUMENT", (_, init) => {
     const message = create(TensorProtoSchema, init);
