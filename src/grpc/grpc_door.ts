@@ -1,4 +1,3 @@
-import type { Socket } from "node:net";
 import type { Host } from "../base/host.ts";
 import { invalidArgument, type StatusError, unauthenticated } from "../base/status.ts";
 import { limitLifetime } from "../http2/connection_lifetime.ts";
@@ -13,6 +12,7 @@ import type { PredictionService } from "../service/prediction_service.ts";
 import type { ServerTls } from "../service/server_tls.ts";
 import { WorkQueue } from "../service/work_queue.ts";
 import { type Address, Listener } from "../sockets/listener.ts";
+import type { Transport } from "../sockets/transport.ts";
 import type { ChannelArguments } from "./channel_arguments.ts";
 import { type CallEnvironment, openCall, refuseOther } from "./grpc_call.ts";
 import { isGrpc } from "./grpc_headers.ts";
@@ -109,9 +109,8 @@ export class GrpcDoor implements Door {
     const { maxConnections, handshakeTimeoutMs } = this.#limits;
     this.#listeners = addresses.map(
       (address) =>
-        new Listener(
-          { address, tls, protocol: "h2", allowHalfOpen: false, maxConnections, handshakeTimeoutMs },
-          (socket) => this.#connect(socket),
+        new Listener({ address, tls, protocol: "h2", maxConnections, handshakeTimeoutMs }, (transport) =>
+          this.#connect(transport),
         ),
     );
     try {
@@ -122,12 +121,13 @@ export class GrpcDoor implements Door {
     }
   }
 
-  #connect(socket: Socket): void {
+  #connect(transport: Transport): Http2Connection {
     const { clock } = this.#host;
-    const connection = new Http2Connection(socket, clock, this.#limits, this.#accept);
+    const connection = new Http2Connection(transport, clock, this.#limits, this.#accept);
     this.#connections.add(connection);
-    void connection.closed.then(() => this.#connections.delete(connection));
+    void connection.whenClosed.then(() => this.#connections.delete(connection));
     limitLifetime(connection, clock, this.#options.channelArguments.lifetime, Math.random);
+    return connection;
   }
 
   readonly #accept = (stream: Http2Stream): StreamHandler => {

@@ -1,4 +1,4 @@
-import type { Socket } from "node:net";
+import type { Transport, TransportHandler } from "../sockets/transport.ts";
 import { ChunkedBody } from "./chunked_body.ts";
 import { BadRequest, parseHead, type RequestHead } from "./request_head.ts";
 
@@ -107,14 +107,14 @@ const LF = 0x0a;
  *
  * @see https://www.rfc-editor.org/rfc/rfc9112
  */
-export class Http1Connection {
+export class Http1Connection implements TransportHandler {
   /** 最後に何かが進んだときの、持ち主の目盛り。 */
   lastActive = 0;
   /** 今の要求が始まったときの、持ち主の目盛り。 */
   startedAt = 0;
   /** 答え終えた要求の数。 */
   answered = 0;
-  readonly #socket: Socket;
+  readonly #socket: Transport;
   readonly #owner: Http1Owner;
   #state: State = "head";
   #exchange: Exchange | undefined;
@@ -133,13 +133,9 @@ export class Http1Connection {
   /** 客はもう何も送らない。 */
   #hasEnded = false;
 
-  constructor(socket: Socket, owner: Http1Owner) {
+  constructor(socket: Transport, owner: Http1Owner) {
     this.#socket = socket;
     this.#owner = owner;
-    socket.on("data", (chunk: Uint8Array) => this.#read(chunk));
-    socket.on("drain", () => this.#onDrain());
-    socket.on("end", () => this.#onEnd());
-    socket.on("close", () => this.#onClose());
   }
 
   /** 次の要求を待っている。 */
@@ -187,7 +183,7 @@ export class Http1Connection {
 
   // 受信 -----------------------------------------------------------------------------------------
 
-  #read(chunk: Uint8Array): void {
+  data(chunk: Uint8Array): void {
     // 閉じた後に届くものは読み捨てる。読まずに切ると、客が最後の答えを失うことがある。
     if (this.#state === "closed") return;
     this.lastActive = this.#owner.tick;
@@ -370,10 +366,10 @@ export class Http1Connection {
     if (this.#state === "closed" || this.#out === "") return;
     const out = this.#out;
     this.#out = "";
-    if (!this.#socket.write(out, "latin1")) this.#isCongested = true;
+    if (!this.#socket.write(out)) this.#isCongested = true;
   }
 
-  #onDrain(): void {
+  drained(): void {
     this.lastActive = this.#owner.tick;
     this.#isCongested = false;
     this.#balance();
@@ -382,10 +378,10 @@ export class Http1Connection {
 
   // 終わり ---------------------------------------------------------------------------------------
 
-  #onEnd(): void {
+  ended(): void {
     this.#hasEnded = true;
     if (this.#state === "closed") {
-      this.#socket.destroySoon();
+      this.#socket.destroy();
       return;
     }
     // まだ答えていない要求の客が閉じた。半分だけ閉じたのかもしれないが、見分けられない。
@@ -393,7 +389,7 @@ export class Http1Connection {
     if (this.#exchange === undefined || this.#state === "body") this.close();
   }
 
-  #onClose(): void {
+  closed(): void {
     this.#state = "closed";
     this.#exchange?.leave();
     this.#rest = EMPTY;

@@ -44,7 +44,7 @@ export function limitLifetime(
       cancel();
     };
   };
-  void connection.closed.then(() => {
+  void connection.whenClosed.then(() => {
     for (const cancel of timers) cancel();
   });
 

@@ -1,5 +1,5 @@
-import type { Socket } from "node:net";
 import type { Clock } from "../base/clock.ts";
+import type { Transport, TransportHandler } from "../sockets/transport.ts";
 import {
   DEFAULT_FRAME_BYTES,
   DEFAULT_WINDOW_BYTES,
@@ -97,10 +97,10 @@ class StreamError extends Error {
  *
  * @see https://www.rfc-editor.org/rfc/rfc9113
  */
-export class Http2Connection implements StreamWriter {
+export class Http2Connection implements StreamWriter, TransportHandler {
   /** 流れが 1 つも無くなった時刻(Clock.monotonicMs)。流れがあれば undefined。 */
   idleSinceMs: number | undefined;
-  readonly #socket: Socket;
+  readonly #socket: Transport;
   readonly #clock: Clock;
   readonly #limits: Http2Limits;
   readonly #accept: (stream: Http2Stream) => StreamHandler;
@@ -144,7 +144,7 @@ export class Http2Connection implements StreamWriter {
 
   /** @param accept ヘッダーの揃った流れを受け取る。その場で答えてもよい。 */
   constructor(
-    socket: Socket,
+    socket: Transport,
     clock: Clock,
     limits: Http2Limits,
     accept: (stream: Http2Stream) => StreamHandler,
@@ -158,14 +158,11 @@ export class Http2Connection implements StreamWriter {
     this.#idleFrames = new TokenBucket(clock, IDLE_BURST, IDLE_PER_SECOND);
     this.idleSinceMs = clock.monotonicMs();
     this.#cancelHandshake = this.#startTimeout();
-    socket.on("data", (chunk: Uint8Array) => this.#read(chunk));
-    socket.on("drain", () => this.#resumeReading());
-    socket.on("close", () => this.#end());
     this.#sendSettings();
   }
 
   /** 切れたとき。 */
-  get closed(): Promise<void> {
+  get whenClosed(): Promise<void> {
     return this.#closed.promise;
   }
 
@@ -178,11 +175,11 @@ export class Http2Connection implements StreamWriter {
    * @see https://www.rfc-editor.org/rfc/rfc9113#section-6.8
    */
   announce(): Promise<void> {
-    if (this.#phase !== "open") return this.closed;
+    if (this.#phase !== "open") return this.whenClosed;
     this.#writeGoAway(MAX_WINDOW_BYTES, ErrorCode.noError);
     const heard = Promise.withResolvers<void>();
     this.ping(ANNOUNCE_PING, heard.resolve);
-    return Promise.race([heard.promise, this.closed]);
+    return Promise.race([heard.promise, this.whenClosed]);
   }
 
   /** これ以上の流れを断り、開いているものがすべて終わったら切る。 @returns 切れたとき。 */
@@ -192,13 +189,13 @@ export class Http2Connection implements StreamWriter {
       this.#writeGoAway(this.#lastStream, ErrorCode.noError);
       if (this.#streams.size === 0) this.#hangUp();
     }
-    return this.closed;
+    return this.whenClosed;
   }
 
   /** すぐに切る。 */
   destroy(): void {
     this.#socket.destroy();
-    this.#end();
+    this.closed();
   }
 
   /** @param opaque 8 バイト。 @param heard 返事が来たら 1 度だけ呼ぶ。 */
@@ -214,10 +211,15 @@ export class Http2Connection implements StreamWriter {
     this.#phase = "closed";
     this.#socket.end();
     const cancel = this.#clock.after(LINGER_MS, () => this.#socket.destroy());
-    void this.closed.then(cancel);
+    void this.whenClosed.then(cancel);
   }
 
-  #end(): void {
+  /** 送り終えた客の答えを待たない。HTTP/2 の客は、聞き終えるまで閉じない。 */
+  ended(): void {
+    this.destroy();
+  }
+
+  closed(): void {
     this.#phase = "closed";
     this.#cancelHandshake();
     this.#block?.cancelTimeout();
@@ -244,13 +246,13 @@ export class Http2Connection implements StreamWriter {
     return handshakeTimeoutMs === 0 ? () => {} : this.#clock.after(handshakeTimeoutMs, () => this.destroy());
   }
 
-  #resumeReading(): void {
+  drained(): void {
     if (!this.#isCongested) return;
     this.#isCongested = false;
     this.#socket.resume();
   }
 
-  #read(chunk: Uint8Array): void {
+  data(chunk: Uint8Array): void {
     if (this.#phase === "closed") return;
     this.#isReading = true;
     try {

@@ -1,4 +1,3 @@
-import type { Socket } from "node:net";
 import type { Host } from "../base/host.ts";
 import { cancelled, failedPrecondition, internal, StatusError, unauthenticated } from "../base/status.ts";
 import { ConnectionKeeper } from "../http1/connection_keeper.ts";
@@ -144,11 +143,12 @@ export class RestDoor implements Door, Http1Owner {
     const { port, reusePort, tls } = this.#options;
     const address = { host, port, reusePort };
     this.#listener = new Listener(
-      { address, tls, protocol: "http/1.1", allowHalfOpen: true, maxConnections: 0, handshakeTimeoutMs: 0 },
-      (socket: Socket) => {
-        const connection = new Http1Connection(socket, this);
+      { address, tls, protocol: "http/1.1", maxConnections: 0, handshakeTimeoutMs: 0 },
+      (transport) => {
+        const connection = new Http1Connection(transport, this);
         connection.lastActive = this.tick;
         this.#keeper.connections.add(connection);
+        return connection;
       },
     );
     return this.#listener.listen();

@@ -9,7 +9,7 @@ function create(limits: LifetimeLimits, random = 0.5) {
   const done: string[] = [];
   const closed = Promise.withResolvers<void>();
   const connection = {
-    closed: closed.promise,
+    whenClosed: closed.promise,
     idleSinceMs: 0 as number | undefined,
     heard: () => {},
     announce: async () => void done.push("announce"),
