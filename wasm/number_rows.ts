@@ -11,6 +11,11 @@ export const POWERS: usize = memory.data(8 * 309, 16);
 /** 倍精度で正確な整数の終わり。 */
 const EXACT: u64 = (1 << 53) - 1;
 
+/** これより小さい数は、float にすると 0 にする。JSON の読み手が見分ける。 @see src/rest/json_number.ts flushToFloat */
+const SUBNORMAL: f64 = 1.1754943157898259e-38;
+/** 1 をこの冪で割っても {@link SUBNORMAL} より小さくならない。 */
+const SAFE_POWER: i32 = 37;
+
 const TEN_TO_16: u64 = 10_000_000_000_000_000;
 /** `.` と `e` から `0` を引いたもの。 */
 const POINT: u32 = 0x2e - 0x30;
@@ -152,6 +157,7 @@ export function rows(start: usize, columns: i32, values: usize): i32 {
         }
         if (power > 308) return count;
         value = power >= 0 ? value / powerOf(power) : value * powerOf(-power);
+        if (power > SAFE_POWER && value < SUBNORMAL) return count;
         if (isMinus) value = -value;
         isReal = true;
       } else if ((digit | 0x20) == EXPONENT) {
@@ -159,6 +165,7 @@ export function rows(start: usize, columns: i32, values: usize): i32 {
         if (at == 0) return count;
         value = <f64>(<i64>mantissa);
         value = exponent >= 0 ? value * powerOf(exponent) : value / powerOf(-exponent);
+        if (-exponent > SAFE_POWER && value < SUBNORMAL) return count;
         if (isMinus) value = -value;
         isReal = true;
       } else {

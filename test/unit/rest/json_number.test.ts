@@ -36,7 +36,9 @@ function rapid(text: string): number {
       : power >= 0
         ? value * Number(`1e${power}`)
         : value / Number(`1e${-power}`);
-  return minus === "-" ? -scaled : scaled;
+  // 非正規数は 0 になる。
+  const magnitude = scaled < 2 ** -1022 ? 0 : scaled;
+  return minus === "-" ? -magnitude : magnitude;
 }
 
 const digits = (max: number) =>
@@ -130,6 +132,18 @@ test("rows of a long body have the values, the shape and the kind that their tex
 const rowsOf = (count: number, row: string): string => new Array<string>(count).fill(row).join(",");
 const scan = (text: string) => scanNumericBody(Buffer.from(`{"instances":${text}}`));
 
+test("rows with floats below the smallest normal one", () => {
+  const body = scan(
+    `[${rowsOf(100, "[1e-40, -1.5e-45, 1.1754943e-38, 1.17549435e-38, 2.5e-37, 1e-308, 0e-99]")}]`,
+  );
+  expect(body?.shape).toEqual([100, 7]);
+  expect([...body!.values().subarray(7, 14)]).toEqual([
+    1e-40, -1.5e-45, 1.1754943000000001e-38, 1.17549435e-38, 2.5e-37, 0, 0,
+  ]);
+  const smallest = 2 ** -126;
+  expect([...body!.toFloat32().subarray(7, 14)]).toEqual([0, -0, 0, smallest, Math.fround(2.5e-37), 0, 0]);
+});
+
 test("rows beyond one window, and rows longer than it", () => {
   const many = scan(`[${rowsOf(60_000, "[1,2.5,-3e2]")}]`);
   expect(many?.shape).toEqual([60_000, 3]);
@@ -169,7 +183,8 @@ test.each([
 test.each([
   ["NaN", NaN],
   ["-Infinity", -Infinity],
-  ["1e-320", 1e-320],
+  ["1e-320", 0],
+  ["1e-300", 1e-300],
   ["123456789012345678.5", 123456789012345680],
   ["-0", 0],
   ["-0.0", -0],
