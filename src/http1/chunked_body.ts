@@ -98,7 +98,7 @@ export class ChunkedBody {
       return;
     }
     if (this.#state === "trailers") {
-      this.#trailerBytes += line.length;
+      this.#trailerBytes += line.length + 2;
       if (this.#trailerBytes > MAX_TRAILER_BYTES) throw new BadRequest(400);
       if (line === "") this.#state = "done";
       return;
