@@ -133,12 +133,14 @@ const gatherNd: HostKernel = ([x, indices]) => {
   return makeTensor(x!.dtype, outShape, data);
 };
 
-type Combine = "update" | "add" | "sub" | "mul" | "min" | "max";
+/** 重ね方。 */
+export type Combine = "update" | "add" | "sub" | "mul" | "div" | "min" | "max";
 
 const numberRules: Record<Exclude<Combine, "update">, (a: number, b: number) => number> = {
   add: (a, b) => a + b,
   sub: (a, b) => a - b,
   mul: (a, b) => a * b,
+  div: (a, b) => a / b,
   min: Math.min,
   max: Math.max,
 };
@@ -148,6 +150,7 @@ const boolRules: Record<Exclude<Combine, "update">, (a: number, b: number) => nu
   add: Math.max,
   sub: (a, b) => a ^ b,
   mul: Math.min,
+  div: Math.min,
   min: Math.min,
   max: Math.max,
 };
@@ -158,6 +161,7 @@ const bigRules: Record<Exclude<Combine, "update">, (a: bigint, b: bigint) => big
   add: (a, b) => a + b,
   sub: (a, b) => a - b,
   mul: (a, b) => a * b,
+  div: (a, b) => a / b,
   min: bigMin,
   max: bigMax,
 };

@@ -1,4 +1,5 @@
 import type { OpRow } from "./registry.ts";
+import { generatorUpdates, scatterUpdates } from "./variable_update_names.ts";
 
 /** 使うモデルを開くときに読み込む族。 */
 interface LateFamily {
@@ -51,5 +52,14 @@ export const lateFamilies: readonly LateFamily[] = [
   family(
     "ExtractVolumePatches ExtractGlimpse ExtractGlimpseV2",
     async () => (await import("./patches.ts")).patchesOps,
+  ),
+  family(
+    `${scatterUpdates.join(" ")} TensorStridedSliceUpdate InplaceUpdate InplaceAdd InplaceSub`,
+    async () => (await import("./variable_updates.ts")).variableUpdatesOps,
+  ),
+  family(
+    `Multinomial RandomShuffle RandomGamma RandomPoissonV2 StatelessMultinomial StatelessRandomPoisson StatelessShuffle
+     ${generatorUpdates.join(" ")}`,
+    async () => (await import("./sampling.ts")).samplingOps,
   ),
 ];

@@ -22,7 +22,7 @@ function toFloat(word: number): number {
 }
 
 /** 52 bit の仮数から [0, 1)。 */
-function toDouble(high: number, low: number): number {
+export function toDouble(high: number, low: number): number {
   bits.setUint32(0, 0x3ff00000 | (high & 0xfffff));
   bits.setUint32(4, low);
   return bits.getFloat64(0) - 1;
@@ -98,16 +98,16 @@ const fills: Record<string, Partial<Record<DType, Fill>>> = {
   truncated: { float: truncatedNormal },
 };
 
-type Distribution = keyof typeof fills;
+export type Distribution = keyof typeof fills;
 
-function readShape(shape: Tensor): number[] {
+export function readShape(shape: Tensor): number[] {
   const dims = toNumbers(shape);
   if (dims.some((dim) => dim < 0))
     throw invalidArgument(`shape must be non-negative, got ${formatShape(dims)}`);
   return dims;
 }
 
-function real(state: PhiloxState, shape: Shape, dtype: DType, distribution: Distribution): Tensor {
+export function real(state: PhiloxState, shape: Shape, dtype: DType, distribution: Distribution): Tensor {
   const fill = fills[distribution]![dtype]!;
   const data = newData(dtype, shape);
   const count = sizeOf(shape);
@@ -129,7 +129,12 @@ function supported(node: OpNode, distribution: Distribution): DType {
 }
 
 /** [low, high) の整数。範囲が undefined なら全域。 */
-function integers(state: PhiloxState, shape: Shape, dtype: DType, range?: readonly [Tensor, Tensor]): Tensor {
+export function integers(
+  state: PhiloxState,
+  shape: Shape,
+  dtype: DType,
+  range?: readonly [Tensor, Tensor],
+): Tensor {
   const count = sizeOf(shape);
   const data = newData(dtype, shape);
   const words = new Uint32Array(4);
@@ -164,11 +169,11 @@ function checkInteger(node: OpNode): DType {
   return dtype;
 }
 
-const low32 = (value: bigint): number => Number(BigInt.asUintN(32, value));
-const high32 = (value: bigint): number => Number(BigInt.asUintN(32, value >> 32n));
+export const low32 = (value: bigint): number => Number(BigInt.asUintN(32, value));
+export const high32 = (value: bigint): number => Number(BigInt.asUintN(32, value >> 32n));
 
 /** 種 2 つを混ぜて、鍵とカウンタにする。 */
-function scramble(seed: Tensor): PhiloxState {
+export function scramble(seed: Tensor): PhiloxState {
   if (sizeOf(seed.shape) !== 2) {
     throw invalidArgument(`seed must have shape [2], not ${formatShape(seed.shape)}`);
   }
@@ -188,7 +193,7 @@ function scramble(seed: Tensor): PhiloxState {
 }
 
 /** V2 の演算が受ける、鍵とカウンタの入力。 */
-function readState(key: Tensor, counter: Tensor, algorithm: Tensor): PhiloxState {
+export function readState(key: Tensor, counter: Tensor, algorithm: Tensor): PhiloxState {
   const kind = Number(algorithm.data[0]);
   // 1 が Philox、3 は自動(CPU では Philox)。
   if (kind !== 1 && kind !== 3) throw unimplemented(`random algorithm ${kind} is not supported`);
@@ -206,7 +211,7 @@ const bigTensor = (values: readonly bigint[]): Tensor => {
   return makeTensor("uint64", [values.length], data);
 };
 
-const joinWords = (low: number, high: number): bigint => BigInt(low) | (BigInt(high) << 32n);
+export const joinWords = (low: number, high: number): bigint => BigInt(low) | (BigInt(high) << 32n);
 
 const keyAndCounter = (seed: Tensor): [Tensor, Tensor] => {
   const { key, counter } = scramble(seed);
@@ -322,7 +327,7 @@ function gammaSample(alpha: number, source: GammaSource): number {
 }
 
 /** @param alpha 形は `shape` の末尾と同じ。 */
-function gamma(state: PhiloxState, shape: Shape, alpha: Tensor): Tensor {
+export function gamma(state: PhiloxState, shape: Shape, alpha: Tensor): Tensor {
   const alphas = alpha.data as Float64Array;
   const tail = shape.slice(shape.length - alpha.shape.length);
   if (shape.length < alpha.shape.length || formatShape(tail) !== formatShape(alpha.shape)) {
@@ -350,8 +355,15 @@ function checkGamma(node: OpNode): void {
   }
 }
 
-/** 属性の種から始まり、呼ぶたびに進む列。両方 0 なら予測できない種で始める。 */
-function sequence(node: OpNode): (count: number) => PhiloxState {
+/** 値 1 つに 256 ブロックまで使えるように、先へ進めておくブロックの数。 */
+const reservedBlocks = (count: number): number => count * TRUNCATED_STRIDE;
+
+/**
+ * 属性の種から始まり、呼ぶたびに進む列。両方 0 なら予測できない種で始める。
+ *
+ * @param blocksFor 1 度に進めるブロックの数。
+ */
+export function sequence(node: OpNode, blocksFor = reservedBlocks): (count: number) => PhiloxState {
   const [first, second] = [node.attrs.bigint("seed"), node.attrs.bigint("seed2")];
   const chosen =
     first === 0n && second === 0n ? crypto.getRandomValues(new BigUint64Array(2)) : [first, second];
@@ -361,8 +373,7 @@ function sequence(node: OpNode): (count: number) => PhiloxState {
   };
   return (count) => {
     const mine = state;
-    // 値 1 つに 256 語まで使えるように、先へ進めておく。
-    state = skip(state, Math.ceil((count * TRUNCATED_STRIDE) / 4));
+    state = skip(state, blocksFor(count));
     return mine;
   };
 }

@@ -149,7 +149,7 @@ export function resolveStridedSlice(
   return { starts, strides: steps, counts, shape };
 }
 
-function readMasks(node: OpNode): Masks {
+export function readMasks(node: OpNode): Masks {
   return {
     begin: node.attrs.int("begin_mask"),
     end: node.attrs.int("end_mask"),

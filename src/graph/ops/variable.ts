@@ -5,6 +5,7 @@ import { type Device, EngineObject, Value } from "../value.ts";
 import { isBig, zipBigs, zipNumbers } from "./elementwise.ts";
 import { formatShape } from "./kernel_util.ts";
 import type { OpNode, OpRow, RawKernel, SessionState } from "./registry.ts";
+import { generatorUpdates, scatterUpdates } from "./variable_update_names.ts";
 
 /** 変数 1 つ。モデル 1 版の間だけ生きる。 */
 export class Variable extends EngineObject {
@@ -201,5 +202,8 @@ export const variableOps: readonly OpRow[] = [
 
 /** 変数に書き込む演算。これがどこかの signature から届く変数は、定数に畳み込まない。 */
 export const assigningOps: ReadonlySet<string> = new Set(
-  variableOps.filter(({ stateful }) => stateful === true).map(({ op }) => op),
+  variableOps
+    .filter(({ stateful }) => stateful === true)
+    .map(({ op }) => op)
+    .concat(scatterUpdates, generatorUpdates),
 );
