@@ -12,7 +12,6 @@ import { imageColorOps } from "./image_color.ts";
 import { imageGeometryOps } from "./image_geometry.ts";
 import { lateFamilies } from "./late_families.ts";
 import { layoutOps } from "./layout.ts";
-import { linalgOps } from "./linalg.ts";
 import { listOps } from "./list.ts";
 import { mathBinaryOps } from "./math_binary.ts";
 import { mathUnaryOps } from "./math_unary.ts";
@@ -71,7 +70,6 @@ const families: readonly (readonly OpRow[])[] = [
   einsumOps,
   imageColorOps,
   imageGeometryOps,
-  linalgOps,
   matrixDiagOps,
   nonMaxSuppressionOps,
   normalizeOps,

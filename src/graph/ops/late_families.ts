@@ -62,4 +62,14 @@ export const lateFamilies: readonly LateFamily[] = [
      ${generatorUpdates.join(" ")}`,
     async () => (await import("./sampling.ts")).samplingOps,
   ),
+  family(
+    `Cholesky BatchCholesky MatrixInverse BatchMatrixInverse MatrixDeterminant BatchMatrixDeterminant
+     LogMatrixDeterminant MatrixSolve BatchMatrixSolve MatrixTriangularSolve BatchMatrixTriangularSolve Cross`,
+    async () => (await import("./linalg.ts")).linalgOps,
+  ),
+  family(
+    `Qr Svd BatchSvd SelfAdjointEigV2 BatchSelfAdjointEigV2 SelfAdjointEig BatchSelfAdjointEig Lu MatrixExponential
+     MatrixSquareRoot MatrixSolveLs BatchMatrixSolveLs TridiagonalSolve TridiagonalMatMul BandedTriangularSolve`,
+    async () => (await import("./decompositions.ts")).decompositionsOps,
+  ),
 ];
