@@ -344,7 +344,7 @@ export class Http1Connection implements TransportHandler {
       return;
     }
     // 借り物の本文はすぐ書き換わるので、見出しと合わせて写す。
-    const bytes = Buffer.allocUnsafe(this.#out.length + body.length);
+    const bytes = roomFor(this.#out.length + body.length);
     bytes.set(body, bytes.write(this.#out, "latin1"));
     this.#out = "";
     if (!this.#socket.write(bytes)) this.#isCongested = true;
@@ -397,6 +397,16 @@ export class Http1Connection implements TransportHandler {
     this.#out = "";
     this.#owner.forget(this);
   }
+}
+
+/** どの接続も使い回す、答えを組み立てる場所。大きい答えのたびに取ると、その頁を作る手間が掛かる。 */
+const SHARED_BYTES = 2 ** 18;
+let shared: Buffer | undefined;
+
+function roomFor(bytes: number): Buffer {
+  if (bytes > SHARED_BYTES) return Buffer.allocUnsafe(bytes);
+  shared ??= Buffer.allocUnsafe(SHARED_BYTES);
+  return shared.subarray(0, bytes);
 }
 
 const asBuffer = (bytes: Uint8Array): Buffer =>

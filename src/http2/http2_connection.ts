@@ -782,8 +782,7 @@ export class Http2Connection implements StreamWriter, TransportHandler {
     const length = this.#outAt;
     if (length === 0 || this.#phase === "closed") return;
     this.#outAt = 0;
-    // ソケットが持ち続けることがあるので、写しを渡す。
-    const isRoomy = this.#socket.write(this.#out.slice(0, length));
+    const isRoomy = this.#socket.write(this.#out.subarray(0, length));
     if (this.#out.length > OUT_BYTES) this.#out = EMPTY;
     if (isRoomy || this.#isCongested) return;
     this.#isCongested = true;

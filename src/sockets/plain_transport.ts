@@ -20,13 +20,13 @@ export class PlainTransport implements Transport {
   write(data: Uint8Array | string): boolean {
     if (this.#isClosed) return true;
     if (this.#pending.length > 0) {
-      this.#pending.push(toBytes(data));
+      this.#pending.push(copyOf(data, 0));
       return false;
     }
     const written = this.#socket.write(data);
     // 負は、もう切れているということ。すぐに close が来る。
     if (written < 0 || written >= data.length) return true;
-    this.#pending.push(toBytes(data).subarray(written));
+    this.#pending.push(copyOf(data, written));
     return false;
   }
 
@@ -74,6 +74,8 @@ export class PlainTransport implements Transport {
   }
 }
 
-/** ソケットに渡した残りを持ち続けるので、文字列は写す。 */
-const toBytes = (data: Uint8Array | string): Uint8Array =>
-  typeof data === "string" ? Buffer.from(data, "latin1") : data;
+/** 送り残し。渡したものは書き換えられるので、写しておく。 */
+const copyOf = (data: Uint8Array | string, from: number): Uint8Array =>
+  typeof data === "string"
+    ? Buffer.from(data.slice(from), "latin1")
+    : Uint8Array.prototype.slice.call(data, from);

@@ -4,7 +4,9 @@ import type { Accept, Transport } from "./transport.ts";
 /** TLS の流れ。証明書を替えられるのは node:tls だけなので、その上に載せる。 */
 export function acceptTls(socket: Socket, accept: Accept): void {
   const transport: Transport = {
-    write: (data) => (typeof data === "string" ? socket.write(data, "latin1") : socket.write(data)),
+    // ソケットは送り終えるまで持ち続けることがあるので、写しを渡す。
+    write: (data) =>
+      typeof data === "string" ? socket.write(data, "latin1") : socket.write(Buffer.from(data)),
     pause: () => void socket.pause(),
     resume: () => void socket.resume(),
     end: () => void socket.end(),

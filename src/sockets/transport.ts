@@ -1,7 +1,7 @@
 /** つながっている相手とのバイトの流れ。平文か TLS かを、その上の層は知らない。 */
 export interface Transport {
   /**
-   * @param data 文字列は ASCII に限る。バイト列は渡した後に書き換えないこと。
+   * @param data 文字列は ASCII に限る。バイト列は、戻った後なら書き換えてよい。
    * @returns まだ送ってよいか。false なら、{@link TransportHandler.drained} を待つのが行儀。
    */
   write(data: Uint8Array | string): boolean;

@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { connect } from "node:net";
+import { connect as connectTls } from "node:tls";
+import { createAuthority, issue } from "../helpers/certificates.ts";
 import { FakeServable, halfPlusTwo, info, signature } from "../helpers/fake_models.ts";
 import { type RestSetup, startRest } from "../helpers/start_rest.ts";
 
@@ -171,3 +173,53 @@ describe("what upstream's library answers", () => {
     expect(statuses(text)).toEqual(["413 Request Entity Too Large"]);
   });
 });
+
+/** 1 本の接続に届いた答えの本文。 */
+function bodiesOf(bytes: Buffer): string[] {
+  const bodies: string[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    const start = bytes.indexOf("\r\n\r\n", at) + 4;
+    const [, length] = /Content-Length: (\d+)/.exec(bytes.toString("latin1", at, start))!;
+    at = start + Number(length);
+    bodies.push(bytes.toString("latin1", start, at));
+  }
+  return bodies;
+}
+
+test.each([false, true])(
+  "long answers to a client that does not read are its own, over TLS: %p",
+  async (isTls) => {
+    const authority = await createAuthority("authority");
+    const { cert, key } = await issue(authority, "server");
+    const tls = { cert, key, clientCa: "", clientVerify: false };
+    await using other = await startRest(isTls ? { tls } : {});
+    const ROWS = 20_000;
+    const bodyOf = (value: number): string => `{"instances":[${new Array(ROWS).fill(value).join(",")}]}`;
+    const answerOf = (value: number): string =>
+      `{\n    "predictions": [${new Array(ROWS).fill((value / 2 + 2).toFixed(1)).join(", ")}\n    ]\n}`;
+    const silent = isTls
+      ? connectTls({ port: other.port, host: "localhost", ca: authority.cert })
+      : connect({ port: other.port, host: "localhost" });
+    silent.pause();
+    const values = Array.from({ length: 120 }, (_, i) => 2 * (i % 8));
+    for (const value of values) silent.write(post(bodyOf(value)));
+    // 読まれない答えが送りかけの間に、ほかの客の答えが同じ場所を通る。
+    for (let i = 0; i < 20; i++) {
+      const response = await fetch(`${other.origin}${PREDICT}`, {
+        method: "POST",
+        body: bodyOf(99),
+        tls: { ca: authority.cert },
+      });
+      expect(await response.text()).toBe(answerOf(99));
+    }
+    const chunks: Buffer[] = [];
+    silent.on("data", (chunk: Buffer) => chunks.push(chunk));
+    silent.resume();
+    silent.write(`GET ${MODEL} HTTP/1.1\r\nConnection: close\r\n\r\n`);
+    await new Promise((resolve) => silent.once("close", resolve));
+    const bodies = bodiesOf(Buffer.concat(chunks));
+    expect(bodies.length).toBe(values.length + 1);
+    const wrong = values.findIndex((value, i) => bodies[i] !== answerOf(value));
+    expect(wrong).toBe(-1);
+  },
+);
