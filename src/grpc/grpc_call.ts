@@ -98,6 +98,7 @@ abstract class GrpcCall implements StreamHandler {
 
 /** 要求 1 つに答え 1 つ。 */
 class UnaryCall extends GrpcCall implements CallContext, Job {
+  arrivedMs = 0;
   readonly deadlineMs: number | undefined;
   readonly #rpc: UnaryRpc;
   #message: Uint8Array | undefined;

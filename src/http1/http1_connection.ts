@@ -35,7 +35,7 @@ export interface Http1Owner {
   readonly isClosing: boolean;
   /**
    * 見出しの揃った要求。その場で答えてもよい(届く本文は捨てられる)。
-   * 本文が要るなら、{@link Exchange.onBody} に受け取り方を置く。
+   * 本文が要るなら、{@link Exchange.receiver} に受け取るものを置く。
    */
   accept(exchange: Exchange): void;
   /** 読めない要求への答え。 */
@@ -43,11 +43,16 @@ export interface Http1Owner {
   forget(connection: Http1Connection): void;
 }
 
+/** 本文を待つもの。 */
+export interface BodyReceiver {
+  /** 本文が揃った。1 度だけ。 */
+  receive(body: Uint8Array): void;
+}
+
 /** 要求と答えの 1 往復。 */
 export class Exchange {
   readonly head: RequestHead;
-  /** 本文が揃ったら 1 度だけ呼ばれる。 */
-  onBody: ((body: Uint8Array) => void) | undefined;
+  receiver: BodyReceiver | undefined;
   /** 答えの見出しに足す行。CRLF で終わる。 */
   extraFields = "";
   /** 答えたときに呼ばれる。 */
@@ -118,8 +123,9 @@ export class Http1Connection implements TransportHandler {
   readonly #owner: Http1Owner;
   #state: State = "head";
   #exchange: Exchange | undefined;
-  /** まだ読んでいないバイト。 */
+  /** 届いたもの。{@link #at} から先を、まだ読んでいない。 */
   #rest: Uint8Array = EMPTY;
+  #at = 0;
   /** 前に読んだ見出し。同じ客は同じ見出しを送り続けるので、たいていは読み直さずに済む。 */
   #known: { readonly bytes: Uint8Array; readonly head: RequestHead } | undefined;
   #bodyLeft = 0;
@@ -140,12 +146,12 @@ export class Http1Connection implements TransportHandler {
 
   /** 次の要求を待っている。 */
   get isIdle(): boolean {
-    return this.#state === "head" && this.#rest.length === 0;
+    return this.#state === "head" && this.#unread === 0;
   }
 
   /** 見出しの途中。 */
   get isInsideHead(): boolean {
-    return this.#state === "head" && this.#rest.length > 0;
+    return this.#state === "head" && this.#unread > 0;
   }
 
   /** 本文の途中。 */
@@ -169,8 +175,7 @@ export class Http1Connection implements TransportHandler {
     this.#flush();
     this.#state = "closed";
     this.#exchange?.leave();
-    this.#rest = EMPTY;
-    this.#bodyParts = [];
+    this.#drop();
     this.lastActive = this.#owner.tick;
     this.#socket.end();
     if (this.#hasEnded) return;
@@ -187,9 +192,20 @@ export class Http1Connection implements TransportHandler {
     // 閉じた後に届くものは読み捨てる。読まずに切ると、客が最後の答えを失うことがある。
     if (this.#state === "closed") return;
     this.lastActive = this.#owner.tick;
-    if (this.#state === "head" && this.#rest.length === 0) this.startedAt = this.lastActive;
-    this.#rest = this.#rest.length > 0 ? Buffer.concat([this.#rest, chunk]) : chunk;
+    if (this.isIdle) this.startedAt = this.lastActive;
+    this.#rest = this.#unread > 0 ? Buffer.concat([this.#rest.subarray(this.#at), chunk]) : chunk;
+    this.#at = 0;
     this.#work();
+  }
+
+  get #unread(): number {
+    return this.#rest.length - this.#at;
+  }
+
+  #drop(): void {
+    this.#rest = EMPTY;
+    this.#at = 0;
+    this.#bodyParts = [];
   }
 
   /** 読めるだけ読む。 */
@@ -216,25 +232,29 @@ export class Http1Connection implements TransportHandler {
   }
 
   #readHead(): boolean {
-    let rest = this.#rest;
+    const rest = this.#rest;
     // 前の本文の後の余分な改行は、行儀の悪い客が送る。
-    while (rest.length > 1 && rest[0] === CR && rest[1] === LF) rest = rest.subarray(2);
-    this.#rest = rest;
-    if (rest.length === 0) return false;
+    while (this.#unread > 1 && rest[this.#at] === CR && rest[this.#at + 1] === LF) this.#at += 2;
+    if (this.#unread === 0) {
+      // 休んでいる接続に、読み終えたものを持たせておかない。
+      this.#rest = EMPTY;
+      this.#at = 0;
+      return false;
+    }
     const known = this.#known;
-    if (known !== undefined && startsWith(rest, known.bytes)) {
-      this.#rest = rest.subarray(known.bytes.length);
+    if (known !== undefined && hasAt(rest, this.#at, known.bytes)) {
+      this.#at += known.bytes.length;
       this.#open(known.head);
       return true;
     }
     const { maxHeadBytes, maxFields } = this.#owner.limits;
-    const end = indexOfEnd(rest);
-    if (end > maxHeadBytes || (end < 0 && rest.length > maxHeadBytes)) throw new BadRequest(431);
+    const end = asBuffer(rest).indexOf(HEAD_END, this.#at);
+    if ((end < 0 ? this.#unread : end - this.#at) > maxHeadBytes) throw new BadRequest(431);
     if (end < 0) return false;
-    const head = parseHead(asBuffer(rest).toString("latin1", 0, end), maxFields);
-    const bytes = new Uint8Array(rest.subarray(0, end + HEAD_END.length));
+    const head = parseHead(asBuffer(rest).toString("latin1", this.#at, end), maxFields);
+    const bytes = new Uint8Array(rest.subarray(this.#at, end + HEAD_END.length));
     this.#known = { bytes, head };
-    this.#rest = rest.subarray(bytes.length);
+    this.#at += bytes.length;
     this.#open(head);
     return true;
   }
@@ -248,37 +268,43 @@ export class Http1Connection implements TransportHandler {
     this.#bodyLeft = head.contentLength;
     this.#chunked = head.contentLength < 0 ? new ChunkedBody(limits.maxBodyBytes) : undefined;
     this.#owner.accept(exchange);
-    if (head.expectsContinue && !exchange.isAnswered && this.#rest.length === 0) {
+    if (head.expectsContinue && !exchange.isAnswered && this.#unread === 0) {
       this.#out += CONTINUE;
     }
   }
 
   #readBody(): boolean {
-    const rest = this.#rest;
+    const exchange = this.#exchange!;
+    let body: Uint8Array = EMPTY;
     if (this.#chunked !== undefined) {
-      const at = this.#chunked.push(rest, !this.#exchange!.isAnswered);
-      this.#rest = rest.subarray(at);
+      this.#at += this.#chunked.push(this.#rest.subarray(this.#at), !exchange.isAnswered);
       if (!this.#chunked.isDone) return false;
-      this.#bodyParts = [this.#chunked.body];
+      body = this.#chunked.body;
       this.#chunked = undefined;
     } else if (this.#bodyLeft > 0) {
-      if (rest.length === 0) return false;
-      const part = rest.length > this.#bodyLeft ? rest.subarray(0, this.#bodyLeft) : rest;
-      this.#rest = rest.subarray(part.length);
-      this.#bodyLeft -= part.length;
-      if (!this.#exchange!.isAnswered) this.#bodyParts.push(part);
+      const count = Math.min(this.#unread, this.#bodyLeft);
+      if (count === 0) return false;
+      const part = new Uint8Array(this.#rest.buffer, this.#rest.byteOffset + this.#at, count);
+      this.#at += count;
+      this.#bodyLeft -= count;
+      const isOnly = this.#bodyLeft === 0 && this.#bodyParts.length === 0;
+      if (!isOnly && !exchange.isAnswered) this.#bodyParts.push(part);
       if (this.#bodyLeft > 0) return false;
+      body = isOnly ? part : this.#joinParts();
     }
-    const body = plain(join(this.#bodyParts));
-    this.#bodyParts = [];
-    const exchange = this.#exchange!;
     if (exchange.isAnswered) {
       this.#finish();
       return true;
     }
     this.#state = "answer";
-    exchange.onBody?.(body);
+    exchange.receiver?.receive(body);
     return true;
+  }
+
+  #joinParts(): Uint8Array {
+    const { buffer, byteOffset, byteLength } = Buffer.concat(this.#bodyParts);
+    this.#bodyParts = [];
+    return new Uint8Array(buffer, byteOffset, byteLength);
   }
 
   /** 読めない要求。ここから先は何の始まりか分からないので、答えて閉じる。 */
@@ -292,7 +318,7 @@ export class Http1Connection implements TransportHandler {
   /** 読み手が答えを待つ間、次の要求を溜め過ぎない。 */
   #balance(): void {
     if (this.#state === "closed") return;
-    const isFull = this.#state === "answer" && this.#rest.length > MAX_EARLY_BYTES;
+    const isFull = this.#state === "answer" && this.#unread > MAX_EARLY_BYTES;
     const pauses = isFull || this.#isCongested;
     if (pauses === this.#isPaused) return;
     this.#isPaused = pauses;
@@ -332,12 +358,10 @@ export class Http1Connection implements TransportHandler {
     keepsAlive: boolean,
     exchange?: Exchange,
   ): void {
-    const isOld = exchange?.head.isOld === true;
-    const connection = keepsAlive ? (isOld ? "Connection: keep-alive\r\n" : "") : "Connection: close\r\n";
-    // 中身の無いと決まっている答えは、長さも言わない。
-    const length =
-      status === 304 || status === 204 ? "" : `Content-Length: ${unsentBytes ?? body.length}\r\n`;
-    this.#out += `HTTP/1.1 ${status} ${reason}\r\n${fields}${exchange?.extraFields ?? ""}Date: ${this.#owner.date}\r\n${length}${connection}\r\n`;
+    if (keepsAlive && exchange?.head.isOld === false && exchange.extraFields === "" && status === 200) {
+      this.#out += `${this.#okPrefix(fields)}${unsentBytes ?? body.length}\r\n\r\n`;
+    } else
+      this.#out += this.#headOf(status, reason, fields, unsentBytes ?? body.length, keepsAlive, exchange);
     if (unsentBytes !== undefined || body.length === 0) return;
     if (typeof body === "string") {
       this.#out += body;
@@ -348,6 +372,32 @@ export class Http1Connection implements TransportHandler {
     bytes.set(body, bytes.write(this.#out, "latin1"));
     this.#out = "";
     if (!this.#socket.write(bytes)) this.#isCongested = true;
+  }
+
+  /** ふつうの答えの見出しの、長さの前まで。日付が変わるまで同じ。 */
+  #okPrefix(fields: string): string {
+    const { date } = this.#owner;
+    if (fields !== okFields || date !== okDate) {
+      okFields = fields;
+      okDate = date;
+      okPrefix = `HTTP/1.1 200 OK\r\n${fields}Date: ${date}\r\nContent-Length: `;
+    }
+    return okPrefix;
+  }
+
+  #headOf(
+    status: number,
+    reason: string,
+    fields: string,
+    bytes: number,
+    keepsAlive: boolean,
+    exchange: Exchange | undefined,
+  ): string {
+    const isOld = exchange?.head.isOld === true;
+    const connection = keepsAlive ? (isOld ? "Connection: keep-alive\r\n" : "") : "Connection: close\r\n";
+    // 中身の無いと決まっている答えは、長さも言わない。
+    const length = status === 304 || status === 204 ? "" : `Content-Length: ${bytes}\r\n`;
+    return `HTTP/1.1 ${status} ${reason}\r\n${fields}${exchange?.extraFields ?? ""}Date: ${this.#owner.date}\r\n${length}${connection}\r\n`;
   }
 
   #planFlush(): void {
@@ -392,8 +442,7 @@ export class Http1Connection implements TransportHandler {
   closed(): void {
     this.#state = "closed";
     this.#exchange?.leave();
-    this.#rest = EMPTY;
-    this.#bodyParts = [];
+    this.#drop();
     this.#out = "";
     this.#owner.forget(this);
   }
@@ -412,15 +461,13 @@ function roomFor(bytes: number): Buffer {
 const asBuffer = (bytes: Uint8Array): Buffer =>
   bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
-/** Buffer は slice が写さないなど、素の Uint8Array と違う。 */
-const plain = ({ buffer, byteOffset, byteLength }: Uint8Array): Uint8Array =>
-  new Uint8Array(buffer, byteOffset, byteLength);
-
-const indexOfEnd = (bytes: Uint8Array): number => asBuffer(bytes).indexOf(HEAD_END);
-
-function startsWith(bytes: Uint8Array, prefix: Uint8Array): boolean {
-  return bytes.length >= prefix.length && Buffer.compare(bytes.subarray(0, prefix.length), prefix) === 0;
+/** `bytes` の `at` から先が `wanted` で始まるか。 */
+function hasAt(bytes: Uint8Array, at: number, wanted: Uint8Array): boolean {
+  const end = at + wanted.length;
+  return end <= bytes.length && asBuffer(bytes).compare(wanted, 0, wanted.length, at, end) === 0;
 }
 
-const join = (parts: readonly Uint8Array[]): Uint8Array =>
-  parts.length === 0 ? EMPTY : parts.length === 1 ? parts[0]! : Buffer.concat(parts);
+/** 最後に作った、ふつうの答えの見出し。 */
+let okFields = "";
+let okDate = "";
+let okPrefix = "";

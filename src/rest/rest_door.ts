@@ -1,7 +1,13 @@
 import type { Host } from "../base/host.ts";
 import { cancelled, failedPrecondition, internal, StatusError, unauthenticated } from "../base/status.ts";
 import { ConnectionKeeper } from "../http1/connection_keeper.ts";
-import { type Exchange, Http1Connection, type Http1Owner, type Reply } from "../http1/http1_connection.ts";
+import {
+  type BodyReceiver,
+  type Exchange,
+  Http1Connection,
+  type Http1Owner,
+  type Reply,
+} from "../http1/http1_connection.ts";
 import type { AccessLog } from "../service/access_log.ts";
 import { Admission } from "../service/admission.ts";
 import type { Door } from "../service/door.ts";
@@ -239,7 +245,7 @@ export class RestDoor implements Door, Http1Owner {
     else {
       const route = this.#routes.find(method, target);
       if (!route.readsBody) {
-        void this.answer(new Inference(this, exchange, route, EMPTY, this.#host.clock.monotonicMs()));
+        void this.answer(new Inference(this, exchange, route, this.#host.clock.monotonicMs()));
         return;
       }
       if (this.#known.size >= MAX_KNOWN) this.#known.clear();
@@ -255,7 +261,12 @@ export class RestDoor implements Door, Http1Owner {
       exchange.reply(this.#fail(refusal, "POST"));
       return;
     }
-    exchange.onBody = (body) => this.#queue.submit(new Inference(this, exchange, route, body));
+    exchange.receiver = new Inference(this, exchange, route);
+  }
+
+  /** {@link Inference} から呼ばれる。 */
+  line(one: Inference): void {
+    this.#queue.submit(one);
   }
 
   /** {@link Inference} から呼ばれる。 @returns すぐに答えられなければ、答えたとき。 */
@@ -354,20 +365,24 @@ export class RestDoor implements Door, Http1Owner {
   }
 }
 
-/** 本文の届いた要求。 */
-class Inference implements Job, Arrival {
+/** 推論の要求。 */
+class Inference implements BodyReceiver, Job, Arrival {
   readonly exchange: Exchange;
   readonly route: Route;
   arrivedMs: number;
   readonly #door: RestDoor;
-  readonly #body: Uint8Array;
+  #body: Uint8Array = EMPTY;
 
-  constructor(door: RestDoor, exchange: Exchange, route: Route, body: Uint8Array, arrivedMs = 0) {
+  constructor(door: RestDoor, exchange: Exchange, route: Route, arrivedMs = 0) {
     this.#door = door;
     this.exchange = exchange;
     this.route = route;
-    this.#body = body;
     this.arrivedMs = arrivedMs;
+  }
+
+  receive(body: Uint8Array): void {
+    this.#body = body;
+    this.#door.line(this);
   }
 
   get body(): Uint8Array {
@@ -383,8 +398,7 @@ class Inference implements Job, Arrival {
     return this.exchange.signal;
   }
 
-  start(arrivedMs: number): Promise<void> | undefined {
-    this.arrivedMs = arrivedMs;
+  start(): Promise<void> | undefined {
     if (!this.isGone) return this.#door.answer(this);
     this.refuse(cancelled("The client has gone"));
     return undefined;

@@ -4,20 +4,12 @@ import type { Admission } from "./admission.ts";
 
 /** 届いて、まだ始まっていない仕事。 */
 export interface Job {
-  /**
-   * 始める。失敗も自分で答え、投げない。
-   *
-   * @param arrivedMs 届いた時刻(Clock.monotonicMs)。
-   * @returns すぐに終わらないなら、終わったとき(失敗しない)。
-   */
-  start(arrivedMs: number): Promise<void> | undefined;
+  /** 届いた時刻(Clock.monotonicMs)。列が書き込む。 */
+  arrivedMs: number;
+  /** 始める。失敗も自分で答え、投げない。 @returns すぐに終わらないなら、終わったとき(失敗しない)。 */
+  start(): Promise<void> | undefined;
   /** 始めずに断る。 */
   refuse(error: StatusError): void;
-}
-
-interface Waiting {
-  readonly job: Job;
-  readonly arrivedMs: number;
 }
 
 /** 続けて始める時間。これを越えたら残りは次の回に回し、健全性の問い合わせや新しい要求を待たせ過ぎない。 */
@@ -33,7 +25,7 @@ const SLICE_MS = 5;
 export class WorkQueue {
   readonly #clock: Clock;
   readonly #admission: Admission;
-  #waiting: Waiting[] = [];
+  #waiting: Job[] = [];
   /** この回に届いた数。 */
   #submitted = 0;
   /** 前の回に 2 つ以上届いた。 */
@@ -48,16 +40,16 @@ export class WorkQueue {
   }
 
   submit(job: Job): void {
-    const arrivedMs = this.#admission.arrive();
+    job.arrivedMs = this.#admission.arrive();
     this.#submitted++;
     this.#planTurn();
     const isFree = !this.#isBusy && this.#waiting.length === 0;
-    if (isFree && this.#clock.monotonicMs() - arrivedMs < SLICE_MS) {
-      this.#start(job, arrivedMs);
+    if (isFree && this.#clock.monotonicMs() - job.arrivedMs < SLICE_MS) {
+      this.#start(job);
       return;
     }
     this.#admission.line(1);
-    this.#waiting.push({ job, arrivedMs });
+    this.#waiting.push(job);
   }
 
   #planTurn(): void {
@@ -90,22 +82,21 @@ export class WorkQueue {
     const untilMs = this.#clock.monotonicMs() + SLICE_MS;
     let at = 0;
     do {
-      const { job, arrivedMs } = waiting[at++]!;
       this.#admission.line(-1);
-      this.#start(job, arrivedMs);
+      this.#start(waiting[at++]!);
     } while (at < waiting.length && this.#clock.monotonicMs() < untilMs);
     this.#waiting = waiting.slice(at);
     if (this.#waiting.length > 0) this.#planTurn();
   };
 
-  #start(job: Job, arrivedMs: number): void {
+  #start(job: Job): void {
     try {
-      this.#admission.enter(arrivedMs);
+      this.#admission.enter(job.arrivedMs);
     } catch (thrown) {
       job.refuse(StatusError.from(thrown));
       return;
     }
-    const later = job.start(arrivedMs);
+    const later = job.start();
     if (later === undefined) this.#admission.leave();
     else void later.then(this.#leave);
   }

@@ -12,6 +12,7 @@ function create({ maxInFlight = 0, maxQueueDelayMs = 0 } = {}) {
   /** `ms` 掛かる仕事。 */
   const submit = (name: string, ms: number, later?: Promise<void>): void =>
     queue.submit({
+      arrivedMs: 0,
       start: () => {
         seen.push(name);
         host.clock.spend(ms);
