@@ -106,25 +106,28 @@ const assignResource = (node: OpNode): RawKernel => {
   };
 };
 
-/** `variable ± value`。形は等しくなければならない。 */
+/** `variable ± value`。 */
 function accumulate(current: Tensor, delta: Tensor, sign: 1 | -1): Tensor {
-  if (current.shape.join() !== delta.shape.join()) {
-    throw invalidArgument(
-      `Cannot update variable with shape ${formatShape(current.shape)} using a Tensor with shape ${formatShape(delta.shape)}, shapes must be equal.`,
-    );
-  }
   if (isBig(current.dtype)) {
     return zipBigs(current, delta, current.dtype, sign > 0 ? (a, b) => a + b : (a, b) => a - b);
   }
   return zipNumbers(current, delta, current.dtype, sign > 0 ? (a, b) => a + b : (a, b) => a - b);
 }
 
+/** 形は等しくなければならない。`mismatch` は違うときの文面。 */
 const update =
-  (sign: 1 | -1, read: (variable: Variable) => Value, result: (target: Value) => Value | readonly Value[]) =>
+  (
+    sign: 1 | -1,
+    read: (variable: Variable) => Value,
+    result: (target: Value) => Value | readonly Value[],
+    mismatch: (current: Tensor, delta: Tensor) => string,
+  ) =>
   (): RawKernel =>
-  ([target, delta], run) => {
+  ([target, value], run) => {
     const variable = cellOf(target);
-    const next = accumulate(read(variable).tensor(run.device), delta!.tensor(run.device), sign);
+    const [current, delta] = [read(variable).tensor(run.device), value!.tensor(run.device)];
+    if (current.shape.join() !== delta.shape.join()) throw invalidArgument(mismatch(current, delta));
+    const next = accumulate(current, delta, sign);
     variable.assign(Value.ofTensor(next), run.device);
     return result(target!);
   };
@@ -134,12 +137,15 @@ const updateRef = (sign: 1 | -1) =>
     sign,
     (variable) => variable.deref(),
     (target) => target,
+    () => "Parameters and update must be the same size",
   );
 const updateResource = (sign: 1 | -1) =>
   update(
     sign,
     (variable) => variable.read(),
     () => [],
+    (current, delta) =>
+      `Cannot update variable with shape ${formatShape(current.shape)} using a Tensor with shape ${formatShape(delta.shape)}, shapes must be equal.`,
   );
 
 const scalarBool = (value: boolean): Value =>

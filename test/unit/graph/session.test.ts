@@ -275,7 +275,7 @@ describe("variables", () => {
     ];
     expect(steps.map((out) => out.data[0])).toEqual([0, 1, 6, 5, 5, 0]);
     const error = failureOf(() => fetch(session, "incr_by:0", { "by:0": floats([1], 5) }));
-    expect(error.message).toContain("shapes must be equal");
+    expect(error.message).toContain("Parameters and update must be the same size");
     session.dispose();
   });
 
