@@ -22,6 +22,15 @@ export const floatAttr = (value: number): Attr => ({ value: { case: "f", value }
 export const intAttr = (value: bigint): Attr => ({ value: { case: "i", value } });
 /** @param wire types.proto の番号。 */
 export const typeAttr = (wire: number): Attr => ({ value: { case: "type", value: wire } });
+export function intsAttr(values: readonly number[]): Attr {
+  const empty = { s: [], f: [], b: [], type: [], shape: [], tensor: [], func: [] };
+  return {
+    value: {
+      case: "list",
+      value: { $typeName: "tensorflow.AttrValue.ListValue", i: values.map(BigInt), ...empty },
+    },
+  };
+}
 export function stringsAttr(values: readonly string[]): Attr {
   const s = values.map((value) => encoder.encode(value));
   const empty = { i: [], f: [], b: [], type: [], shape: [], tensor: [], func: [] };

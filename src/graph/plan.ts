@@ -4,6 +4,7 @@ import { byteWidth, dtypeName } from "../tensor/dtype.ts";
 import { sizeOf, tensor } from "../tensor/tensor.ts";
 import { type Attr, type AttrMap, intAttr, NodeAttrs, typeAttr } from "./attrs.ts";
 import type { WasmDevice } from "./backend.ts";
+import { channelsLast } from "./channels_last.ts";
 import { DataflowExecutor } from "./dataflow.ts";
 import { DeviceRunner, EitherRunner, HostRunner, type Kernel, LinearExecutor, RawRunner } from "./execute.ts";
 import {
@@ -154,6 +155,10 @@ class PlanBuilder {
     let order = this.#sort();
     if (!this.hasFrames) order = this.#prune(order);
     for (const node of order) this.#fold(node);
+    if (!this.hasFrames) {
+      channelsLast(order, this.#fetches);
+      order = this.#prune(this.#sort());
+    }
     const asksRows = this.#asksRows && !this.hasFrames;
     const independent = asksRows ? rowShapes(order, this.#feeds, this.#fetches) : undefined;
     if (!this.hasFrames) {
