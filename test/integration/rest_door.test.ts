@@ -559,6 +559,17 @@ describe("REST over raw sockets", () => {
     ]);
   });
 
+  test("answers pipelined predictions in order, with queries among them", async () => {
+    const post = (value: number, connection = "keep-alive") => {
+      const body = `{"instances":[${value}]}`;
+      return `POST ${MODEL}:predict HTTP/1.1\r\nHost: h\r\nConnection: ${connection}\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+    };
+    const get = `GET /v1/x HTTP/1.1\r\nHost: h\r\n\r\n`;
+    const received = await raw(rest.port, post(1) + get + post(2) + post(3) + post(4, "close"));
+    const answers = [...received.matchAll(/"predictions": \[([\d.]+)|Malformed/g)];
+    expect(answers.map(([, value]) => value)).toEqual(["2.5", undefined, "3.0", "3.5", "4.0"]);
+  });
+
   test("long answers at one time do not mix", async () => {
     const numbers = (seed: number) => Array.from({ length: 4000 + 1000 * seed }, (_, i) => seed + i / 64);
     const ask = async (seed: number) => {
