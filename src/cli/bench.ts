@@ -1,9 +1,8 @@
 import { systemClock } from "../base/clock.ts";
-import { type RawClient, RawGrpcClient, type RawRequest, RawRestClient } from "../client/raw_client.ts";
+import type { RawClient, RawRequest } from "../client/raw_client.ts";
 import { DEFAULT_SIGNATURE } from "../tensor/signature.ts";
 import { Load, type LoadPlan } from "./bench_load.ts";
 import { type BenchSubject, progressLine, toJson, toText } from "./bench_report.ts";
-import { grpcRequests, recordedRequests, restRequests } from "./bench_requests.ts";
 import { type ClientSecurity, clientFlags, readClientSecurity, toGrpcSecurity } from "./client_flags.ts";
 import { type Command, type CommandFlags, UsageError } from "./command.ts";
 import { parseFlags, readNumber } from "./command_flags.ts";
@@ -56,6 +55,7 @@ async function prepare(
   data: RequestData | undefined,
   named: string | undefined,
 ): Promise<readonly RawRequest[]> {
+  const { grpcRequests, recordedRequests, restRequests } = await import("./bench_requests.ts");
   if (target.protocol === "grpc" && data?.kind === "records") return recordedRequests(data.records, named);
   const signature = await askSignature(target, key);
   if (target.protocol === "rest") return restRequests(target, signature, rows, data);
@@ -164,6 +164,7 @@ export const benchCommand: Command = {
     }
     const data = values.data === undefined ? undefined : await readDataFile(values.data);
     const { address, timeoutMs } = target;
+    const { RawGrpcClient, RawRestClient } = await import("../client/raw_client.ts");
     using client: RawClient =
       target.protocol === "grpc"
         ? new RawGrpcClient({

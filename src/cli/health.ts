@@ -1,5 +1,5 @@
-import { GrpcClient } from "../client/grpc_client.ts";
 import { clientFlags, readClientSecurity, toGrpcSecurity } from "./client_flags.ts";
+import { openGrpc } from "./clients.ts";
 import type { Command, CommandFlags } from "./command.ts";
 import { parseFlags, readNumber } from "./command_flags.ts";
 import { printFailure } from "./print_failure.ts";
@@ -42,7 +42,7 @@ export const healthCommand: Command = {
     const timeoutMs = readNumber("timeout_ms", values.timeout_ms, 1);
     try {
       const security = toGrpcSecurity(await readClientSecurity(values));
-      using client = new GrpcClient({ address: values.server, timeoutMs, ...security });
+      using client = await openGrpc({ address: values.server, timeoutMs, ...security });
       const serving = await client.health(values.service);
       console.log(serving ? "SERVING" : "NOT_SERVING");
       return serving ? 0 : 1;

@@ -1,7 +1,7 @@
-import { GrpcClient, type ModelRef } from "../client/grpc_client.ts";
-import { RestClient } from "../client/rest_client.ts";
+import type { ModelRef } from "../client/grpc_client.ts";
 import type { Signature } from "../tensor/signature.ts";
 import { type ClientSecurity, toGrpcSecurity } from "./client_flags.ts";
+import { openGrpc, openRest } from "./clients.ts";
 import { UsageError } from "./command.ts";
 
 /** どの入口の、どのモデルか。 */
@@ -24,10 +24,10 @@ export async function askSignature(
 ): Promise<Signature> {
   let signatures: ReadonlyMap<string, Signature>;
   if (protocol === "grpc") {
-    using client = new GrpcClient({ address, timeoutMs, ...toGrpcSecurity(security) });
+    using client = await openGrpc({ address, timeoutMs, ...toGrpcSecurity(security) });
     ({ signatures } = await client.getModelMetadata(model));
   } else {
-    const client = new RestClient({ origin: address, timeoutMs, ...security });
+    const client = await openRest({ origin: address, timeoutMs, ...security });
     ({ signatures } = await client.getModelMetadata(model));
   }
   const signature = signatures.get(key);

@@ -1,9 +1,8 @@
 import { failedPrecondition } from "../base/status.ts";
-import { GrpcClient } from "../client/grpc_client.ts";
 import type { JsonOutput } from "../client/json_text.ts";
-import { RestClient } from "../client/rest_client.ts";
 import { tensor } from "../tensor/tensor.ts";
 import { toGrpcSecurity } from "./client_flags.ts";
+import { openGrpc, openRest } from "./clients.ts";
 import { UsageError } from "./command.ts";
 import type { Target } from "./model_signature.ts";
 
@@ -34,7 +33,7 @@ const notFlowers = (name: string) =>
   failedPrecondition(`Model ${name} does not answer with three probabilities: give it a request with --data`);
 
 async function askGrpc({ address, timeoutMs, security, ...model }: Target, rows: Rows): Promise<number[][]> {
-  using client = new GrpcClient({ address, timeoutMs, ...toGrpcSecurity(security) });
+  using client = await openGrpc({ address, timeoutMs, ...toGrpcSecurity(security) });
   const input = tensor("float", [rows.length, WIDTH], Float32Array.from(rows.flat()));
   const { outputs } = await client.predict(model, new Map([["input", input]]));
   const output = outputs.get("output");
@@ -48,7 +47,7 @@ const isProbabilities = (row: JsonOutput): row is number[] =>
   Array.isArray(row) && row.length === LABELS.length && row.every((value) => typeof value === "number");
 
 async function askRest({ address, timeoutMs, security, ...model }: Target, rows: Rows): Promise<number[][]> {
-  const client = new RestClient({ origin: address, timeoutMs, ...security });
+  const client = await openRest({ origin: address, timeoutMs, ...security });
   const predictions = await client.predict(model, { instances: rows });
   if (!Array.isArray(predictions) || !predictions.every(isProbabilities)) throw notFlowers(model.name);
   return predictions;

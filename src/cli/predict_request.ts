@@ -1,8 +1,8 @@
-import { GrpcClient } from "../client/grpc_client.ts";
 import { formatJson, type JsonInput } from "../client/json_text.ts";
-import { type ExamplesBody, type PredictBody, RestClient } from "../client/rest_client.ts";
+import type { ExamplesBody, PredictBody } from "../client/rest_client.ts";
 import { DEFAULT_SIGNATURE, REGRESS_METHOD } from "../tensor/signature.ts";
 import { toGrpcSecurity } from "./client_flags.ts";
+import { openGrpc, openRest } from "./clients.ts";
 import { inputsOfBody, toJsonColumns } from "./json_tensors.ts";
 import { askSignature, type Target } from "./model_signature.ts";
 import type { RequestBody } from "./request_data.ts";
@@ -14,7 +14,7 @@ function signatureOf({ signatureName }: Target, { signature_name: own }: Request
 
 async function askRest(target: Target, body: RequestBody): Promise<JsonInput> {
   const { address, timeoutMs, security, ...model } = target;
-  const client = new RestClient({ origin: address, timeoutMs, ...security });
+  const client = await openRest({ origin: address, timeoutMs, ...security });
   if (body["examples"] !== undefined) {
     const { methodName } = await askSignature(target, signatureOf(target, body));
     const verb = methodName === REGRESS_METHOD ? "regress" : "classify";
@@ -29,7 +29,7 @@ async function askGrpc(target: Target, body: RequestBody): Promise<JsonInput> {
   const { address, timeoutMs, security, ...model } = target;
   const signatureName = signatureOf(target, body);
   const inputs = inputsOfBody(body, await askSignature(target, signatureName));
-  using client = new GrpcClient({ address, timeoutMs, ...toGrpcSecurity(security) });
+  using client = await openGrpc({ address, timeoutMs, ...toGrpcSecurity(security) });
   const { outputs } = await client.predict({ ...model, signatureName }, inputs);
   return { outputs: toJsonColumns(outputs) };
 }

@@ -1,8 +1,6 @@
 import { join } from "node:path";
 import { wasmFiles } from "../assets.ts";
-import { Backend } from "../graph/backend.ts";
-import { GraphSession, type SignatureDescription } from "../graph/session.ts";
-import { readAssets, readSavedModel, readSavedModelProto } from "../savedmodel/saved_model.ts";
+import type { SignatureDescription } from "../graph/session.ts";
 import { diskStorage } from "../savedmodel/storage.ts";
 import { dtypeName } from "../tensor/dtype.ts";
 import type { Signature, TensorInfo } from "../tensor/signature.ts";
@@ -18,6 +16,11 @@ interface Description {
 }
 
 async function describe(directory: string, tags: readonly string[]): Promise<Description> {
+  const [{ Backend }, { GraphSession }, { readAssets, readSavedModel }] = await Promise.all([
+    import("../graph/backend.ts"),
+    import("../graph/session.ts"),
+    import("../savedmodel/saved_model.ts"),
+  ]);
   await using bundle = await readSavedModel(diskStorage, directory, tags);
   const { metaGraph, signatures, assets, initOp, checkpoint } = bundle;
   const session = await GraphSession.load(
@@ -152,6 +155,7 @@ export const showCommand: Command = {
     if (directory === undefined || rest.length > 0) throw new UsageError("show takes exactly one directory");
     const tags = values.tag_set.split(",").filter((tag) => tag !== "");
     try {
+      const { readSavedModelProto } = await import("../savedmodel/saved_model.ts");
       const { savedModel } = await readSavedModelProto(diskStorage, directory);
       const tagSets = savedModel.metaGraphs.map(({ metaInfoDef }) => (metaInfoDef?.tags ?? []).join(", "));
       if (tagSets.length > 1 && !values.json) console.log(`tag-sets in the file: ${tagSets.join(" | ")}\n`);

@@ -1,8 +1,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { create, fromBinary, fromJsonString, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { type PredictionLog, PredictionLogSchema } from "../gen/tensorflow_serving/apis/prediction_log_pb.ts";
-import { readSavedModel } from "../savedmodel/saved_model.ts";
 import { diskStorage } from "../savedmodel/storage.ts";
 import { encodeRecord, readRecords } from "../servables/tf_record.ts";
 import { allocate } from "../tensor/dtype.ts";
@@ -45,6 +44,7 @@ async function synthesiseAll(
   model: string,
   rows: number,
 ): Promise<LogInit[]> {
+  const { readSavedModel } = await import("../savedmodel/saved_model.ts");
   await using bundle = await readSavedModel(diskStorage, directory, tags);
   return [...bundle.signatures.values()].flatMap((signature) => {
     const log = synthesise(signature, model, rows);
@@ -60,11 +60,12 @@ async function readLogs(path: string): Promise<LogInit[]> {
   if (bytes.length >= 8 && bytes.subarray(4, 8).every((byte) => byte === 0)) {
     return Array.from(readRecords(bytes), (record) => withoutAnswer(fromBinary(PredictionLogSchema, record)));
   }
+  const { readJsonLog } = await import("./json_log.ts");
   const lines = new TextDecoder().decode(bytes).split("\n");
   return lines.flatMap((line, index) => {
     if (line.trim() === "") return [];
     try {
-      return fromJsonString(PredictionLogSchema, line);
+      return readJsonLog(line);
     } catch (error) {
       throw new UsageError(`${path}:${index + 1}: ${error instanceof Error ? error.message : String(error)}`);
     }
