@@ -1,5 +1,5 @@
 // 負荷を掛けたまま版を入れ替え続け、失敗、混ざった答え、遅れ、メモリの増えを測る。
-//   bun scripts/load/swap.ts [--swaps=200] [--pause_ms=0] [--binary=./iris-serving] [--json=FILE]
+//   bun scripts/load/swap.ts [--swaps=200] [--pause_ms=0] [--binary=./iris-serving] [--json=FILE] [--svg=FILE]
 // 二つの入口に 4 本ずつ、休まず要求を送る。版は奇数と偶数で答えが違い、答えから版が分かる。
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -11,6 +11,7 @@ import { writeSavedModel } from "../../src/savedmodel/writer.ts";
 import { tensor } from "../../src/tensor/tensor.ts";
 import { root } from "../steps.ts";
 import { constantNetwork } from "./constant_network.ts";
+import { type LatencySample, type MemorySample, memoryWindows, plotSwaps } from "./swap_plot.ts";
 import { freePort, percentile } from "./tools.ts";
 
 const { values } = parseArgs({
@@ -19,6 +20,7 @@ const { values } = parseArgs({
     binary: { type: "string", default: join(root, "iris-serving") },
     pause_ms: { type: "string", default: "0" },
     json: { type: "string" },
+    svg: { type: "string" },
   },
 });
 const swaps = Number(values.swaps);
@@ -61,6 +63,10 @@ const grpc = new GrpcClient({ address: `127.0.0.1:${port}` });
 const input = new Map([["input", tensor("float", [1, 4], Float32Array.from(ROW))]]);
 
 let running = true;
+const began = performance.now();
+const secondsNow = (): number => (performance.now() - began) / 1000;
+/** 曲線の次の点になる待ち時間。 */
+let recent: number[] = [];
 let phase: "steady" | "swapping" = "steady";
 const latencies = { steady: [] as number[], swapping: [] as number[] };
 const failures: string[] = [];
@@ -78,7 +84,9 @@ async function stream(ask: () => Promise<boolean>): Promise<void> {
     } catch (error) {
       failures.push(String(error));
     }
-    latencies[at].push(performance.now() - started);
+    const tookMs = performance.now() - started;
+    latencies[at].push(tookMs);
+    recent.push(tookMs);
     requests++;
     if (pauseMs > 0) await Bun.sleep(pauseMs);
   }
@@ -104,22 +112,42 @@ async function until(condition: () => Promise<boolean>): Promise<void> {
 
 await until(async () => (await availableVersions()).includes(1));
 const streams = Array.from({ length: STREAMS }, () => [stream(askRest), stream(askGrpc)]).flat();
+const rss: MemorySample[] = [];
+const curve: LatencySample[] = [];
+let done = 0;
+/** メモリはゴミ集めの合間に上下するので、時点ではなく区間で比べられるよう、絶えず見ておく。 */
+async function watch(): Promise<void> {
+  while (running) {
+    const seconds = secondsNow();
+    rss.push({ seconds, swaps: done, megabytes: await rssMegabytes(server.pid) });
+    if (seconds >= (curve.length + 1) * 5) {
+      curve.push({
+        seconds,
+        p99Ms: percentile(
+          recent.sort((a, b) => a - b),
+          0.99,
+        ),
+      });
+      recent = [];
+    }
+    await Bun.sleep(200);
+  }
+}
+const watching = watch();
 await Bun.sleep(10_000);
+const startedAt = secondsNow();
 phase = "swapping";
-const rss: { readonly swaps: number; readonly megabytes: number }[] = [];
 for (let version = 2; version <= swaps + 1; version++) {
   place(version);
   await until(async () => (await availableVersions()).includes(version));
   rmSync(join(base, "m", String(version - 1)), { recursive: true });
-  if (version % 10 === 0 || version === swaps + 1) {
-    rss.push({ swaps: version - 1, megabytes: await rssMegabytes(server.pid) });
-    console.log(
-      `swap ${version - 1}/${swaps}: ${requests} requests, ${failures.length} failed, ${rss.at(-1)!.megabytes.toFixed(1)} MB`,
-    );
+  done++;
+  if (done % 10 === 0) {
+    console.log(`swap ${done}/${swaps}: ${requests} requests, ${failures.length} failed`);
   }
 }
 running = false;
-await Promise.all(streams);
+await Promise.all([...streams, watching]);
 grpc[Symbol.dispose]();
 server.kill("SIGTERM");
 const exitCode = await server.exited;
@@ -136,9 +164,11 @@ const report = {
   p50Ms: { steady: percentile(latencies.steady, 0.5), swapping: percentile(latencies.swapping, 0.5) },
   p99Ms: { steady: percentile(latencies.steady, 0.99), swapping: percentile(latencies.swapping, 0.99) },
   maxMs: { steady: latencies.steady.at(-1), swapping: latencies.swapping.at(-1) },
-  rss,
+  memory: memoryWindows(rss, 50),
 };
-console.log(JSON.stringify({ ...report, rss: undefined }, null, 1));
+console.log(JSON.stringify(report, null, 1));
 for (const failure of failures.slice(0, 5)) console.log(failure);
-if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(report, null, 1)}\n`);
+if (values.json !== undefined)
+  writeFileSync(values.json, `${JSON.stringify({ ...report, curve, rss }, null, 1)}\n`);
+if (values.svg !== undefined) writeFileSync(values.svg, plotSwaps(rss, curve, startedAt));
 process.exit(failures.length === 0 && mixed === 0 && exitCode === 0 ? 0 : 1);
