@@ -6,7 +6,7 @@ const PNG =
   "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAlUlEQVR42g3JIRJFIQgAwH9Os5lMNpAILzAOkTEZiSbHaOAEnOa7dX9YLpUjZY3iXuYuFkWzfD+sl+qRukZ1r3NXi6pZX8AlOAJrgDvMDRagCS/wEh7BNdAd50YL1MQX7VI70tZo7m3uZtE02wu+xEd4DXbnudmCNflFv9SP9DW6e5+7W3TN/sIu2RFbw9xtbrMwTfv+JNx0gTCauOgAAAAASUVORK5CYII=";
 
 /** 文字列の入力に何を入れるか。 */
-type Strings = "text" | "number" | "csv" | "image" | "example" | "sequence";
+type Strings = "text" | "number" | "csv" | "image" | "sound" | "example" | "sequence";
 
 /** シグネチャからは分からないことについての推測。断られるたびに直していく。 */
 export interface Guess {
@@ -60,11 +60,12 @@ const isIndex = (input: TensorSpec): boolean => isInteger(input) && /ind(ex|ices
 export function firstGuess({ inputs }: SignatureSpec): Guess {
   const hinted = (hint: RegExp): boolean =>
     inputs.some(({ alias, dtype }) => dtype === "string" && hint.test(alias));
-  const strings = hinted(/image|img|jpe?g|png|photo|picture/i)
-    ? "image"
-    : hinted(/example/i)
-      ? "example"
-      : "text";
+  const hints: readonly (readonly [RegExp, Strings])[] = [
+    [/image|img|jpe?g|png|photo|picture/i, "image"],
+    [/wav|audio|sound|speech/i, "sound"],
+    [/example/i, "example"],
+  ];
+  const strings = hints.find(([hint]) => hinted(hint))?.[1] ?? "text";
   return {
     strings,
     columns: 1,
@@ -119,6 +120,7 @@ const rules: readonly Rule[] = [
         : { features: revise(features, name, { count: productOf(shape) }) },
   ],
   [/Unknown image file format|Expected image|Invalid (PNG|JPEG|GIF|BMP)/, () => ({ strings: "image" })],
+  [/Header mismatch: Expected RIFF/, () => ({ strings: "sound" })],
   [/Expect (\d+) fields but have/, (_, [, columns = ""]) => ({ strings: "csv", columns: Number(columns) })],
   [/could not correctly convert string|is not a valid (int|float|double)/, () => ({ strings: "number" })],
   [/is not in \[0, |out of (bounds|range)/, () => ({ integer: 0 })],
@@ -135,6 +137,7 @@ const variations: readonly Partial<Guess>[] = [
   { inner: 1 },
   { strings: "number" },
   { strings: "image" },
+  { strings: "sound" },
   { strings: "example" },
   { strings: "sequence" },
 ];
@@ -167,6 +170,29 @@ const toBase64 = (bytes: Uint8Array): { readonly b64: string } => ({
   b64: btoa(String.fromCharCode(...bytes)),
 });
 
+/** 8 kHz、1 声、16 ビットの WAV。64 点の音。 */
+function wavBytes(): Uint8Array {
+  const rate = 8000;
+  const samples = Int16Array.from({ length: 64 }, (_, i) => 8000 * Math.sin(i / 3));
+  const bytes = new Uint8Array(44 + samples.byteLength);
+  const view = new DataView(bytes.buffer);
+  const text = (at: number, word: string): void => bytes.set(new TextEncoder().encode(word), at);
+  text(0, "RIFF");
+  view.setUint32(4, bytes.length - 8, true);
+  text(8, "WAVEfmt ");
+  view.setUint32(16, 16, true);
+  view.setUint16(20, 1, true);
+  view.setUint16(22, 1, true);
+  view.setUint32(24, rate, true);
+  view.setUint32(28, 2 * rate, true);
+  view.setUint16(32, 2, true);
+  view.setUint16(34, 16, true);
+  text(36, "data");
+  view.setUint32(40, samples.byteLength, true);
+  for (const [i, sample] of samples.entries()) view.setInt16(44 + 2 * i, sample, true);
+  return bytes;
+}
+
 function stringOf({ strings, columns, features, lists }: Guess): unknown {
   switch (strings) {
     case "text":
@@ -177,6 +203,8 @@ function stringOf({ strings, columns, features, lists }: Guess): unknown {
       return Array.from({ length: columns }, () => "1").join();
     case "image":
       return { b64: PNG };
+    case "sound":
+      return toBase64(wavBytes());
     case "example":
       return toBase64(exampleBytes(features));
     case "sequence":
