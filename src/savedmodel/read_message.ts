@@ -1,5 +1,5 @@
 import { emptyBytes, MAX_DECODED_BYTES } from "../base/message_cost.ts";
-import { dataLoss, resourceExhausted } from "../base/status.ts";
+import { dataLoss, resourceExhausted, type StatusError } from "../base/status.ts";
 import { layouts } from "../gen/layouts.ts";
 import type { SavedModel } from "../gen/tensorflow/core/protobuf/saved_model_pb.ts";
 import type {
@@ -55,23 +55,23 @@ const packedBytesOf = [0, 0, 0, 1, 1, 1, 1, 1, 4, 4, 8, 8];
 const bytesOf = [0, 48, 48, 8, 8, 40, 40, 8, 8, 8, 8, 40];
 const zeroOf = [undefined, "", new Uint8Array(0), 0, 0, 0n, 0n, false, 0, 0, 0, 0n];
 
-/** 空のメッセージに置くもの。 */
-enum Initial {
-  zero,
+/** 値の置き方。 */
+enum Slot {
+  single,
   list,
   map,
   oneof,
 }
 
 interface Field {
+  /** oneof では case の値。 */
   readonly name: string;
-  /** 入っている oneof。無ければ空。 */
-  readonly oneof: string;
-  readonly isList: boolean;
-  /** 表なら、その鍵の種類。 */
-  readonly key: Kind | undefined;
+  /** 値を置く性質。 */
+  readonly owner: string;
+  readonly slot: Slot;
   readonly kind: Kind;
-  /** メッセージなら、その型。 */
+  readonly wire: number;
+  /** メッセージなら、その型。表なら、項目の型。 */
   readonly typeName: string;
   /** 型の欄。初めて読むときに入る。 */
   layout: Layout | undefined;
@@ -86,9 +86,9 @@ interface Layout {
   readonly fields: readonly (Field | undefined)[];
   /** 空のメッセージの重さ。 */
   readonly bytes: number;
-  /** 空のメッセージにもある性質と、その中身。 */
-  readonly names: readonly string[];
-  readonly initials: readonly number[];
+  /** 空のメッセージにもある性質と、そこに置くもの。 */
+  readonly owners: readonly string[];
+  readonly slots: readonly Slot[];
   readonly zeros: readonly unknown[];
 }
 
@@ -106,8 +106,8 @@ function layoutOf(typeName: string): Layout {
 /** @param text {@link layouts} の 1 行。 */
 function parseLayout(typeName: string, text: string): Layout {
   const fields: Field[] = [];
-  const names: string[] = [];
-  const initials: number[] = [];
+  const owners: string[] = [];
+  const slots: Slot[] = [];
   const zeros: unknown[] = [];
   const rows = text === "" ? [] : text.split(", ");
   let collections = 0;
@@ -119,34 +119,38 @@ function parseLayout(typeName: string, text: string): Layout {
     const brace = spelled.indexOf("{");
     const isList = spelled.endsWith("[]");
     const isTracked = spelled.endsWith("?");
-    const end = brace >= 0 ? brace : isList ? -2 : isTracked ? -1 : spelled.length;
-    const name = spelled.slice(dot + 1, end);
-    const oneof = dot < 0 ? "" : spelled.slice(0, dot);
-    const kind = type in Kind ? Kind[type as keyof typeof Kind] : Kind.message;
-    const key = brace < 0 ? undefined : Kind[spelled.slice(brace + 1, -1) as keyof typeof Kind];
-    fields[Number(words[0])] = { name, oneof, isList, key, kind, typeName: type, layout: undefined };
+    const name = spelled.slice(dot + 1, brace >= 0 ? brace : isList ? -2 : isTracked ? -1 : spelled.length);
+    const owner = dot < 0 ? name : spelled.slice(0, dot);
+    const slot = dot >= 0 ? Slot.oneof : isList ? Slot.list : brace >= 0 ? Slot.map : Slot.single;
+    const kind = slot === Slot.map || !(type in Kind) ? Kind.message : Kind[type as keyof typeof Kind];
+    const field = { name, owner, slot, kind, wire: wireOf[kind]!, typeName: type, layout: undefined };
+    fields[Number(words[0])] =
+      slot === Slot.map ? { ...field, layout: entryLayout(spelled.slice(brace + 1, -1), type) } : field;
     if (isList || brace >= 0) collections++;
-    const owner = oneof === "" ? name : oneof;
-    if (isTracked || (kind === Kind.message && dot < 0 && brace < 0 && !isList)) continue;
-    if (names.includes(owner)) continue;
-    names.push(owner);
+    if (isTracked || (slot === Slot.single && kind === Kind.message) || owners.includes(owner)) continue;
+    owners.push(owner);
+    slots.push(slot);
     zeros.push(zeroOf[kind]);
-    initials.push(dot >= 0 ? Initial.oneof : isList ? Initial.list : brace >= 0 ? Initial.map : Initial.zero);
   }
-  const bytes = emptyBytes(rows.length, collections);
-  return { typeName, fields, bytes, names, initials, zeros };
+  return { typeName, fields, bytes: emptyBytes(rows.length, collections), owners, slots, zeros };
 }
 
-function create({ typeName, names, initials, zeros }: Layout): Message {
+/** 表の項目は、鍵が 1、値が 2 のメッセージ。 */
+const entryLayout = (key: string, value: string): Layout => ({
+  ...parseLayout("", `1 key ${key}, 2 value ${value}`),
+  bytes: MAP_ENTRY_BYTES,
+});
+
+function create({ typeName, owners, slots, zeros }: Layout): Message {
   const message: Message = { $typeName: typeName };
-  for (let i = 0; i < names.length; i++) {
-    const initial = initials[i];
-    message[names[i]!] =
-      initial === Initial.zero
+  for (let i = 0; i < owners.length; i++) {
+    const slot = slots[i];
+    message[owners[i]!] =
+      slot === Slot.single
         ? zeros[i]
-        : initial === Initial.list
+        : slot === Slot.list
           ? []
-          : initial === Initial.map
+          : slot === Slot.map
             ? {}
             : { case: undefined };
   }
@@ -183,49 +187,53 @@ class Source {
   /** @param into 2 度書かれた単数のメッセージは、後のものが前のものに合流する。 */
   message(layout: Layout, into: Message | undefined, end: number, depth: number): Message {
     if (depth > MAX_DEPTH) throw dataLoss(`protobuf nests deeper than ${MAX_DEPTH}`);
-    this.#charge(layout.bytes);
+    this.#total += layout.bytes;
     const message = into ?? create(layout);
     const outer = this.#end;
     this.#end = end;
     while (this.#at < end) {
-      const tag = this.#tag();
+      if (this.#total > MAX_DECODED_BYTES) throw tooLarge();
+      const tag = this.#varint();
+      if (tag < 8 || tag > 0xffffffff) throw dataLoss(`protobuf has tag ${tag}`);
       const wire = tag & 7;
       const field = layout.fields[tag >>> 3];
-      // 形が違えば、知らない欄と同じに扱う。
-      if (field === undefined) this.#skip(wire);
-      else if (field.key !== undefined) {
-        if (wire === DELIMITED) this.#entry(message[field.name] as Message, field, field.key, depth + 1);
-        else this.#skip(wire);
-      } else if (wire === wireOf[field.kind]) this.#field(message, field, depth + 1);
-      else if (field.isList && wire === DELIMITED) this.#packed(message[field.name] as unknown[], field.kind);
-      else this.#skip(wire);
+      if (field !== undefined && wire === field.wire) this.#field(message, field, depth);
+      else if (field?.slot === Slot.list && wire === DELIMITED) {
+        this.#packed(message[field.owner] as unknown[], field.kind);
+      } else this.#skip(wire);
     }
     this.#end = outer;
     return message;
   }
 
   #field(message: Message, field: Field, depth: number): void {
-    const { name, oneof } = field;
-    if (field.isList) (message[name] as unknown[]).push(this.#value(field, undefined, depth));
-    else if (oneof === "") message[name] = this.#value(field, message[name], depth);
-    else {
-      const chosen = message[oneof] as Chosen;
-      const before = chosen.case === name ? chosen.value : undefined;
-      message[oneof] = { case: name, value: this.#value(field, before, depth) };
+    const { name, owner, slot, kind } = field;
+    if (kind !== Kind.message) {
+      const value = this.#scalar(kind);
+      if (slot === Slot.single) message[owner] = value;
+      else if (slot === Slot.list) (message[owner] as unknown[]).push(value);
+      else message[owner] = { case: name, value };
+      return;
     }
-  }
-
-  #value(field: Field, before: unknown, depth: number): unknown {
-    const { kind } = field;
-    if (kind === Kind.message) {
-      field.layout ??= layoutOf(field.typeName);
-      return this.message(field.layout, before as Message | undefined, this.#range(), depth);
+    field.layout ??= layoutOf(field.typeName);
+    const { layout } = field;
+    const end = this.#range();
+    if (slot === Slot.list) {
+      (message[owner] as unknown[]).push(this.message(layout, undefined, end, depth + 1));
+    } else if (slot === Slot.map) {
+      // 項目は入れ子に数えない。
+      put(message[owner] as Message, this.message(layout, undefined, end, depth), layout);
+    } else if (slot === Slot.single) {
+      message[owner] = this.message(layout, message[owner] as Message | undefined, end, depth + 1);
+    } else {
+      const chosen = message[owner] as Chosen;
+      const before = chosen.case === name ? (chosen.value as Message) : undefined;
+      message[owner] = { case: name, value: this.message(layout, before, end, depth + 1) };
     }
-    this.#charge(bytesOf[kind]!);
-    return this.#scalar(kind);
   }
 
   #scalar(kind: Kind): unknown {
+    this.#total += bytesOf[kind]!;
     switch (kind) {
       case Kind.string:
         return this.#string();
@@ -255,39 +263,18 @@ class Source {
   #packed(list: unknown[], kind: Kind): void {
     const outer = this.#end;
     const end = this.#range();
-    this.#charge(((end - this.#at) / packedBytesOf[kind]!) * bytesOf[kind]!);
+    // 取る前に、残らず数えて確かめる。
+    const bytes = ((end - this.#at) / packedBytesOf[kind]!) * bytesOf[kind]!;
+    if (this.#total + bytes > MAX_DECODED_BYTES) throw tooLarge();
     this.#end = end;
     while (this.#at < end) list.push(this.#scalar(kind));
     this.#end = outer;
   }
 
-  /** 表の 1 項目。鍵は 1、値は 2。 */
-  #entry(map: Message, field: Field, keyKind: Kind, depth: number): void {
-    this.#charge(MAP_ENTRY_BYTES);
-    const { kind } = field;
-    const outer = this.#end;
-    const end = this.#range();
-    this.#end = end;
-    let key: unknown = zeroOf[keyKind];
-    let value: unknown;
-    while (this.#at < end) {
-      const tag = this.#tag();
-      if (tag === ((1 << 3) | wireOf[keyKind]!)) key = this.#scalar(keyKind);
-      else if (tag === ((2 << 3) | wireOf[kind]!)) value = this.#value(field, value, depth);
-      else this.#skip(tag & 7);
-    }
-    this.#end = outer;
-    value ??= kind === Kind.message ? create(layoutOf(field.typeName)) : zeroOf[kind];
-    // ただの代入では、この名前だけが原型になる。
-    if (key === "__proto__") {
-      Object.defineProperty(map, key, { value, writable: true, enumerable: true, configurable: true });
-    } else map[String(key)] = value;
-  }
-
   #slice(): Uint8Array {
     const end = this.#range();
-    this.#charge(end - this.#at);
     const bytes = this.#bytes.subarray(this.#at, end);
+    this.#total += bytes.length;
     this.#at = end;
     return bytes;
   }
@@ -323,6 +310,11 @@ class Source {
   /** 2^53 を越えると、正確でない。 */
   #varint(): number {
     const from = this.#at;
+    const first = this.#bytes[from]!;
+    if (first < 128 && from < this.#end) {
+      this.#at++;
+      return first;
+    }
     let value = 0;
     for (let scale = 1; this.#at < this.#end && this.#at - from < 10; scale *= 128) {
       const byte = this.#bytes[this.#at++]!;
@@ -330,12 +322,6 @@ class Source {
       if (byte < 128) return value;
     }
     throw dataLoss("protobuf has a malformed number");
-  }
-
-  #tag(): number {
-    const tag = this.#varint();
-    if (tag < 8 || tag > 0xffffffff) throw dataLoss(`protobuf has tag ${tag}`);
-    return tag;
   }
 
   /** 長さを読む。 @returns 中身の終わり。 */
@@ -361,11 +347,16 @@ class Source {
     // 群は TensorFlow のどのメッセージにも無い。
     else throw dataLoss(`protobuf has wire type ${wire}`);
   }
+}
 
-  #charge(bytes: number): void {
-    this.#total += bytes;
-    if (this.#total > MAX_DECODED_BYTES) {
-      throw resourceExhausted(`protobuf decodes to more than ${MAX_DECODED_BYTES} bytes`);
-    }
-  }
+const tooLarge = (): StatusError =>
+  resourceExhausted(`protobuf decodes to more than ${MAX_DECODED_BYTES} bytes`);
+
+/** 表に 1 項目を足す。 */
+function put(map: Message, { key, value }: Message, { fields }: Layout): void {
+  const item = value ?? create(layoutOf(fields[2]!.typeName));
+  // ただの代入では、この名前だけが原型になる。
+  if (key === "__proto__") {
+    Object.defineProperty(map, key, { value: item, writable: true, enumerable: true, configurable: true });
+  } else map[String(key)] = item;
 }
