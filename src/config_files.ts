@@ -1,7 +1,6 @@
-import { createRegistry, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
+import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import type { Host } from "./base/host.ts";
 import { invalidArgument } from "./base/status.ts";
-import { parseTextProto, TextProtoError } from "./base/text_proto.ts";
 import { SavedModelBundleSourceAdapterConfigSchema } from "./gen/tensorflow_serving/servables/tensorflow/saved_model_bundle_source_adapter_pb.ts";
 import type { Storage } from "./savedmodel/storage.ts";
 
@@ -25,8 +24,10 @@ export async function readTextProto<D extends DescMessage>(
   // 空のファイルは mmap できない。書いている途中のものでもあるので、空の設定とは読まない。
   if (bytes.length === 0) throw invalidArgument(`${path}; Invalid argument`);
   const text = new TextDecoder().decode(bytes);
+  // 設定ファイルの無い起動では、読み手を読み込まない。
+  const { parseTextProto, TextProtoError } = await import("./base/text_proto.ts");
   try {
-    return parseTextProto(schema, text, createRegistry(SavedModelBundleSourceAdapterConfigSchema));
+    return parseTextProto(schema, text, [SavedModelBundleSourceAdapterConfigSchema]);
   } catch (error) {
     if (!(error instanceof TextProtoError)) throw error;
     const { line, column, message } = error;

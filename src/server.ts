@@ -16,7 +16,6 @@ import { Backend, type WasmFiles } from "./graph/backend.ts";
 import { parseChannelArguments } from "./grpc/channel_arguments.ts";
 import { GrpcDoor } from "./grpc/grpc_door.ts";
 import { relieveOpenFiles } from "./open_files.ts";
-import { createOpenApi } from "./openapi_site.ts";
 import type { ServerOptions } from "./options.ts";
 import type { PageFile } from "./page_bundle.ts";
 import { createPageSite, iconPath } from "./page_site.ts";
@@ -24,7 +23,7 @@ import { type PlatformSettings, readPlatforms } from "./platform_config.ts";
 import { pollFiles } from "./polled_files.ts";
 import type { WorkerLink } from "./processes/worker_link.ts";
 import { createFileCollector } from "./request_log_file.ts";
-import { RestDoor } from "./rest/rest_door.ts";
+import { type AskRest, RestDoor } from "./rest/rest_door.ts";
 import type { Storage } from "./savedmodel/storage.ts";
 import { createModelBatching, type QueueSettings } from "./servables/model_batching.ts";
 import type { ModelServable } from "./servables/model_servable.ts";
@@ -443,11 +442,14 @@ export class ModelServer {
       using handle = services.core.acquire({ name });
       return !handle.servable.stateful;
     };
+    let openApi: Promise<(ask: AskRest) => Promise<string>> | undefined;
     const door = new RestDoor(this.#host, services, {
-      openApi: createOpenApi(
-        { version: VERSION, needsKey: authorize !== undefined, metricsPaths },
-        isStateless,
-      ),
+      openApi: async (ask) => {
+        openApi ??= import("./openapi_site.ts").then(({ createOpenApi }) =>
+          createOpenApi({ version: VERSION, needsKey: authorize !== undefined, metricsPaths }, isStateless),
+        );
+        return (await openApi)(ask);
+      },
       accessLog: this.#accessLog,
       readiness: () => readiness(this.#health, services.core),
       port: options.restApiPort,

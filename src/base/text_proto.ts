@@ -1,4 +1,4 @@
-import type { DescField, DescMessage, MessageShape, Registry } from "@bufbuild/protobuf";
+import type { DescField, DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { ScalarType, toBinary } from "@bufbuild/protobuf";
 import { type ReflectMessage, reflect } from "@bufbuild/protobuf/reflect";
 import { emptyMessageBytes, MAX_DECODED_BYTES } from "./message_cost.ts";
@@ -28,7 +28,7 @@ export class TextProtoError extends Error {
  * protobuf の text 形式を読む。文法・値の範囲・エラーの文面と位置は C++ の TextFormat::Parser に合わせる
  * (運用者が見るのは TF Serving のログと同じ 1 行であるべきなので)。知らないフィールドはエラー。
  *
- * @param registry `Any` の `[type.googleapis.com/x.Y] { … }` で使う型。
+ * @param anyTypes `Any` の `[type.googleapis.com/x.Y] { … }` で使う型。
  * @param maxDecodedBytes 結果の大きさの見積もりの上限。
  * @throws {@link TextProtoError} 最初の誤り。
  * @see google/protobuf/text_format.cc, io/tokenizer.cc
@@ -37,12 +37,12 @@ export class TextProtoError extends Error {
 export function parseTextProto<Desc extends DescMessage>(
   schema: Desc,
   text: string | Uint8Array,
-  registry?: Registry,
+  anyTypes: readonly DescMessage[] = [],
   maxDecodedBytes = MAX_DECODED_BYTES,
 ): MessageShape<Desc> {
   const bytes = typeof text === "string" ? new TextEncoder().encode(text) : text;
   const message = reflect(schema);
-  new Parser(new Lexer(bytes), registry, maxDecodedBytes).readAll(message);
+  new Parser(new Lexer(bytes), anyTypes, maxDecodedBytes).readAll(message);
   return message.message as MessageShape<Desc>;
 }
 
@@ -305,15 +305,15 @@ const falseWords = new Set(["false", "False", "f"]);
 
 class Parser {
   readonly #lexer: Lexer;
-  readonly #registry: Registry | undefined;
+  readonly #anyTypes: readonly DescMessage[];
   readonly #maxDecodedBytes: number;
   readonly #utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
   #depth = 0;
   #decodedBytes = 0;
 
-  constructor(lexer: Lexer, registry: Registry | undefined, maxDecodedBytes: number) {
+  constructor(lexer: Lexer, anyTypes: readonly DescMessage[], maxDecodedBytes: number) {
     this.#lexer = lexer;
-    this.#registry = registry;
+    this.#anyTypes = anyTypes;
     this.#maxDecodedBytes = maxDecodedBytes;
   }
 
@@ -554,7 +554,8 @@ class Parser {
     while (this.#eat("/")) url += `/${this.#dottedName()}`;
     this.#expect("]");
     this.#eat(":");
-    const desc = this.#registry?.getMessage(url.slice(url.lastIndexOf("/") + 1));
+    const typeName = url.slice(url.lastIndexOf("/") + 1);
+    const desc = this.#anyTypes.find((type) => type.typeName === typeName);
     const [typeUrl, value] = message.fields;
     if (desc === undefined) {
       throw this.#lexer.error(`Could not find type "${url}" stored in google.protobuf.Any.`);

@@ -1,4 +1,3 @@
-import { createRegistry } from "@bufbuild/protobuf";
 import { unpackAny } from "../base/any.ts";
 import {
   Code,
@@ -10,7 +9,6 @@ import {
   StatusError,
   unimplemented,
 } from "../base/status.ts";
-import { parseTextProto, TextProtoError } from "../base/text_proto.ts";
 import type { AttrValue } from "../gen/tensorflow/core/framework/attr_value_pb.ts";
 import type { TensorProto } from "../gen/tensorflow/core/framework/tensor_pb.ts";
 import {
@@ -114,7 +112,7 @@ export async function readSavedModelProto(
   const text = `${directory}/saved_model.pbtxt`;
   if (await storage.exists(text)) {
     const bytes = await storage.read(text, MAX_TEXT_BYTES);
-    return { path: text, savedModel: parseText(text, bytes) };
+    return { path: text, savedModel: await parseText(text, bytes) };
   }
   const chunked = `${directory}/saved_model.cpb`;
   if (await storage.exists(chunked)) {
@@ -143,10 +141,11 @@ function parseBinary(path: string, bytes: Uint8Array): SavedModel {
   }
 }
 
-function parseText(path: string, bytes: Uint8Array): SavedModel {
+async function parseText(path: string, bytes: Uint8Array): Promise<SavedModel> {
+  const { parseTextProto, TextProtoError } = await import("../base/text_proto.ts");
   try {
     // 資産の一覧は Any に入っている。
-    return parseTextProto(SavedModelSchema, bytes, createRegistry(AssetFileDefSchema));
+    return parseTextProto(SavedModelSchema, bytes, [AssetFileDefSchema]);
   } catch (thrown) {
     if (!(thrown instanceof TextProtoError)) throw thrown;
     const { line, column, message } = thrown;

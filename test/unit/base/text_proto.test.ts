@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { create, createRegistry, type DescMessage, fromBinary, toBinary, toJson } from "@bufbuild/protobuf";
+import { create, type DescMessage, fromBinary, toBinary, toJson } from "@bufbuild/protobuf";
 import { toText } from "@bufbuild/protobuf/txtpb";
 import fc from "fast-check";
 import { parseTextProto, TextProtoError } from "../../../src/base/text_proto.ts";
@@ -127,11 +127,11 @@ describe("parseTextProto() reads", () => {
   });
 
   test("an expanded Any", () => {
-    const registry = createRegistry(SavedModelBundleSourceAdapterConfigSchema);
+    const anyTypes = [SavedModelBundleSourceAdapterConfigSchema];
     const text = `platform_configs { key: "tensorflow" value { source_adapter_config {
       [type.googleapis.com/tensorflow.serving.SavedModelBundleSourceAdapterConfig] {
         legacy_config { saved_model_tags: "serve" } } } } }`;
-    const any = parseTextProto(PlatformConfigMapSchema, text, registry).platformConfigs["tensorflow"]!
+    const any = parseTextProto(PlatformConfigMapSchema, text, anyTypes).platformConfigs["tensorflow"]!
       .sourceAdapterConfig!;
     expect(any.typeUrl).toBe("type.googleapis.com/tensorflow.serving.SavedModelBundleSourceAdapterConfig");
     expect(
@@ -248,12 +248,12 @@ describe("parseTextProto() refuses, in the words and at the places of C++ TextFo
   });
 
   test("an Any given twice", () => {
-    const registry = createRegistry(ModelServerConfigSchema);
+    const anyTypes = [ModelServerConfigSchema];
     const once = "[type.googleapis.com/tensorflow.serving.ModelServerConfig] {}";
-    const any = parseTextProto(ModelServerConfigSchema, `custom_model_config { ${once} }`, registry);
+    const any = parseTextProto(ModelServerConfigSchema, `custom_model_config { ${once} }`, anyTypes);
     expect(any.config.case).toBe("customModelConfig");
     expect(() =>
-      parseTextProto(ModelServerConfigSchema, `custom_model_config { ${once} ${once} }`, registry),
+      parseTextProto(ModelServerConfigSchema, `custom_model_config { ${once} ${once} }`, anyTypes),
     ).toThrow("specified multiple times");
   });
 
