@@ -7,7 +7,6 @@ import { withoutNewListeners } from "./cli/process_listeners.ts";
 import { readTextProto } from "./config_files.ts";
 import { availabilityPreserving } from "./core/aspired_version_policy.ts";
 import type { ServableId } from "./core/servable_id.ts";
-import { createDocsSite } from "./docs_site.ts";
 import { ModelServerConfigSchema } from "./gen/tensorflow_serving/config/model_server_config_pb.ts";
 import { MonitoringConfigSchema } from "./gen/tensorflow_serving/config/monitoring_config_pb.ts";
 import { BatchingParametersSchema } from "./gen/tensorflow_serving/servables/tensorflow/session_bundle_config_pb.ts";
@@ -18,7 +17,6 @@ import { GrpcDoor } from "./grpc/grpc_door.ts";
 import { relieveOpenFiles } from "./open_files.ts";
 import type { ServerOptions } from "./options.ts";
 import type { PageFile } from "./page_bundle.ts";
-import { createPageSite, iconPath } from "./page_site.ts";
 import { type PlatformSettings, readPlatforms } from "./platform_config.ts";
 import { pollFiles } from "./polled_files.ts";
 import type { WorkerLink } from "./processes/worker_link.ts";
@@ -64,7 +62,7 @@ export interface ServerParts {
   readonly isEmbedded?: (path: string) => boolean;
   readonly wasm: WasmFiles;
   /** `/` で見せる頁。無ければ見せない。 */
-  readonly page?: readonly PageFile[];
+  readonly page?: () => Promise<readonly PageFile[]>;
   /** 同時に読み込む数や、まとめる実行の数の既定に使う。 */
   readonly cpus: number;
   /** 同じ口を分け合うプロセスの 1 つとして動くとき。 */
@@ -464,14 +462,19 @@ export class ModelServer {
       ...(options.restApiMaxJsonDepth === 0 ? {} : { json: { maxDepth: options.restApiMaxJsonDepth } }),
       ...(page !== undefined && options.enablePage
         ? {
-            pages: new Map([
-              ...createPageSite(page, {
+            pages: async () => {
+              const [files, { createPageSite, iconPath }, { createDocsSite }] = await Promise.all([
+                page(),
+                import("./page_site.ts"),
+                import("./docs_site.ts"),
+              ]);
+              const facts = {
                 version: VERSION,
                 grpcPort: options.port,
                 grpcTls: options.sslConfigFile !== "" || options.tlsCertFile !== "",
-              }),
-              ...createDocsSite(iconPath(page)),
-            ]),
+              };
+              return new Map([...createPageSite(files, facts), ...createDocsSite(iconPath(files))]);
+            },
           }
         : {}),
       ...(metricsPaths.length === 0

@@ -42,7 +42,7 @@ const packagesOf = (modules: ReadonlySet<string>): readonly string[] =>
     .filter((name, i, all) => all.indexOf(name) === i)
     .sort();
 
-const atStart = loadedWith("src/main.ts", "src/cli/serve.ts", "src/server.ts", "src/page_assets.ts");
+const atStart = loadedWith("src/main.ts", "src/cli/serve.ts", "src/server.ts");
 
 test("a server loads no library but the reader of messages, and of that not the descriptors", () => {
   expect(packagesOf(atStart)).toEqual(["@bufbuild/protobuf"]);
@@ -60,7 +60,8 @@ test("a server loads no builtin that takes long and is seldom needed", () => {
 
 test("a server loads neither clients, nor other commands, nor what is outside /v1/", () => {
   expect([...atStart]).toContain("src/rest/rest_door.ts");
-  const late = /^src\/(client|rest\/site\.ts|cli\/(commands|usage|help|run_command|bench|show|predict)\b)/;
+  const late =
+    /^src\/(client|openapi|page|page_assets\.ts|docs_site\.ts|base\/text_proto\.ts|rest\/site\.ts|cli\/(commands|usage|help|run_command|bench|show|predict)\b)/;
   expect([...atStart].filter((path) => late.test(path))).toEqual([]);
 });
 

@@ -129,16 +129,13 @@ export async function serve(argv: readonly string[], { entrypoint = false } = {}
   const processes = options.processes === 0 ? cpus : options.processes;
   if (processes > 1 && member === undefined) return await supervise(host, options, processes, args);
   registerProcessMetrics(host);
-  const [{ ModelServer }, { pageFiles }] = await Promise.all([
-    import("../server.ts"),
-    import("../page_assets.ts"),
-  ]);
+  const { ModelServer } = await import("../server.ts");
   const server = new ModelServer(host, {
     options,
     storage,
     isEmbedded: (path) => embedded && path.startsWith(`${mount}/`),
     wasm: wasmFiles,
-    page: pageFiles,
+    page: async () => (await import("../page_assets.ts")).pageFiles,
     cpus,
     ...(member === undefined ? {} : { member }),
   });

@@ -27,6 +27,7 @@ import {
   Routes,
 } from "./routes.ts";
 import type { SiteOptions } from "./site.ts";
+import type { StaticPage } from "./static_page.ts";
 
 /** この入口に、HTTP を通さずに尋ねる。 */
 export type AskRest = (
@@ -35,7 +36,7 @@ export type AskRest = (
   body?: string,
 ) => Promise<{ readonly ok: boolean; readonly text: string }>;
 
-export interface RestDoorOptions extends RouteOptions, Omit<SiteOptions, "openApi"> {
+export interface RestDoorOptions extends RouteOptions, Omit<SiteOptions, "openApi" | "pages"> {
   /** 待ち受ける宛先。無ければ `::`(IPv4 も受ける)、使えなければ `0.0.0.0`。 */
   readonly hostname?: string;
   /** 0 なら空いている番号。 */
@@ -52,6 +53,8 @@ export interface RestDoorOptions extends RouteOptions, Omit<SiteOptions, "openAp
   readonly idleTimeoutSeconds: number;
   /** 要求の記録。無ければ記録せず、客の番号も返さない。 */
   readonly accessLog?: AccessLog;
+  /** `/v1/` の外の、path → 頁。初めて訪ねられたときに呼ぶ。 */
+  readonly pages?: () => Promise<ReadonlyMap<string, StaticPage>>;
   /** `/openapi.json` の中身。 */
   readonly openApi?: (ask: AskRest) => Promise<string>;
   /** あれば TLS を話す。 */
@@ -101,6 +104,7 @@ export class RestDoor implements Door, Http1Owner {
   #received = 0;
   /** 一度通った推論の宛先 → 仕事。同じ宛先を二度読み解かない。 */
   readonly #known = new Map<string, Route>();
+  #pages: Promise<ReadonlyMap<string, StaticPage>> | undefined;
   #site: Promise<(request: Request) => Promise<Response | undefined>> | undefined;
   /** 接続がすべて閉じたときに呼ぶもの。 */
   #onEmpty: () => void = () => {};
@@ -226,13 +230,31 @@ export class RestDoor implements Door, Http1Owner {
     const { head } = exchange;
     if (accessLog !== undefined) trace(exchange, accessLog);
     if (authorize !== undefined && !this.#isAllowed(exchange, authorize)) {
-      exchange.extraFields += "WWW-Authenticate: Bearer\r\n";
-      exchange.reply(this.#fail(unauthenticated("Missing or invalid bearer token"), head.method));
+      void this.#meetStranger(exchange);
       return;
     }
     const known = head.method === "POST" ? this.#known.get(head.target) : undefined;
     if (known !== undefined) this.#receive(exchange, known);
     else this.#dispatch(exchange);
+  }
+
+  /** 頁は誰にでも見せる。中身はどのサーバーでも同じで、モデルのことは鍵を添えて尋ねるまで分からない。 */
+  async #meetStranger(exchange: Exchange): Promise<void> {
+    const { method, target } = exchange.head;
+    try {
+      const isPage = !isApiTarget(target) && (await this.#loadPages()).has(pathOf(target));
+      if (!isPage) throw unauthenticated("Missing or invalid bearer token");
+    } catch (thrown) {
+      exchange.extraFields += "WWW-Authenticate: Bearer\r\n";
+      exchange.reply(this.#fail(thrown, method));
+      return;
+    }
+    this.#dispatch(exchange);
+  }
+
+  #loadPages(): Promise<ReadonlyMap<string, StaticPage>> {
+    this.#pages ??= this.#options.pages?.() ?? Promise.resolve(new Map());
+    return this.#pages;
   }
 
   #dispatch(exchange: Exchange): void {
@@ -324,10 +346,11 @@ export class RestDoor implements Door, Http1Owner {
   }
 
   async #openSite(): Promise<(request: Request) => Promise<Response | undefined>> {
-    const { createSite } = await import("./site.ts");
+    const [{ createSite }, pages] = await Promise.all([import("./site.ts"), this.#loadPages()]);
     const { openApi, ...options } = this.#options;
     return createSite({
       ...options,
+      pages,
       ...(openApi === undefined ? {} : { openApi: () => openApi(this.#ask) }),
     });
   }
@@ -345,9 +368,7 @@ export class RestDoor implements Door, Http1Owner {
 
   #isAllowed({ head }: Exchange, authorize: (authorization: string | null) => boolean): boolean {
     // preflight は鍵を載せられない。答えるのは CORS の見出しだけ。
-    const path = head.target.split(/[?#]/, 1)[0]!;
-    // 頁は誰にでも見せる。中身はどのサーバーでも同じで、モデルのことは鍵を添えて尋ねるまで分からない。
-    if (head.method === "OPTIONS" || openPaths.has(path) || this.#options.pages?.has(path)) return true;
+    if (head.method === "OPTIONS" || openPaths.has(pathOf(head.target))) return true;
     return authorize(head.get("authorization"));
   }
 
@@ -438,6 +459,8 @@ const corsFields = (takesKey: boolean): string =>
   "Access-Control-Allow-Origin: *\r\nAccess-Control-Allow-Methods: POST, GET\r\n" +
   // 鍵の要るときは、頁がそれを送ることも許す。
   `Access-Control-Allow-Headers: Content-Type${takesKey ? ", Authorization" : ""}\r\n`;
+
+const pathOf = (target: string): string => target.split(/[?#]/, 1)[0]!;
 
 const missingOrigin = failedPrecondition("Origin header is missing in CORS preflight");
 

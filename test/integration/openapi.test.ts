@@ -41,7 +41,7 @@ beforeAll(async () => {
   );
   server = new ModelServer(
     { clock: systemClock, log: silentLogger, metrics: new Metrics() },
-    { options, storage: diskStorage, wasm: wasmFiles, page: pageFiles, cpus: 2 },
+    { options, storage: diskStorage, wasm: wasmFiles, page: async () => pageFiles, cpus: 2 },
   );
   await server.start();
   origin = `http://127.0.0.1:${rest}`;

@@ -44,7 +44,7 @@ async function start(...flags: string[]): Promise<Running> {
       options,
       storage: withEmbedded(diskStorage, MOUNT, files),
       wasm: wasmFiles,
-      page: pageFiles,
+      page: async () => pageFiles,
       cpus: 2,
     },
   );

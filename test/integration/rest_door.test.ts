@@ -42,7 +42,7 @@ beforeAll(async () => {
   rest = await startRest({
     servables: [half, halfPlusTwo("a/b", 7n), oddities()],
     metrics: { paths: [METRICS], print: () => formatPrometheusPage(rest.host.metrics.snapshot()) },
-    pages: new Map([["/", { contentType: "text/html; charset=utf-8", body: "<p>hello</p>" }]]),
+    pages: async () => new Map([["/", { contentType: "text/html; charset=utf-8", body: "<p>hello</p>" }]]),
   });
   rest.models.labels.set("stable", 123n);
 });
@@ -750,7 +750,7 @@ describe("REST limits", () => {
   });
 
   test("needs no token for probes, preflights and the page", async () => {
-    const pages = new Map([["/", { contentType: "text/html", body: "<p>hello</p>" }]]);
+    const pages = async () => new Map([["/", { contentType: "text/html", body: "<p>hello</p>" }]]);
     await using locked = await startRest({ authorize: () => false, cors: true, pages });
     for (const path of ["/healthz", "/readyz", "/livez", "/", "/?x=1"]) {
       expect((await fetch(locked.origin + path)).status).not.toBe(401);
