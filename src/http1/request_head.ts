@@ -1,7 +1,7 @@
 /** 読めない要求への、HTTP の状態。 */
 export class BadRequest extends Error {
-  readonly status: 400 | 413 | 431 | 501;
-  constructor(status: 400 | 413 | 431 | 501) {
+  readonly status: 400 | 413 | 417 | 431 | 501;
+  constructor(status: BadRequest["status"]) {
     super();
     this.status = status;
   }
@@ -41,8 +41,8 @@ export class RequestHead {
     this.#fields = fields;
     const connection = (fields.get("connection") ?? "").toLowerCase();
     this.keepsAlive = this.isOld ? /\bkeep-alive\b/.test(connection) : !/\bclose\b/.test(connection);
-    this.expectsContinue = !this.isOld && fields.get("expect")?.toLowerCase() === "100-continue";
     this.contentLength = this.#readLength();
+    this.expectsContinue = this.#readExpectation();
   }
 
   /** @param name 小文字。 @returns 同じ名前が何度もあれば `, ` でつないだもの。 */
@@ -52,6 +52,14 @@ export class RequestHead {
 
   entries(): Iterable<[string, string]> {
     return this.#fields;
+  }
+
+  /** 本文の無い要求は、何も待っていない。 */
+  #readExpectation(): boolean {
+    const expectation = this.get("expect");
+    if (expectation === null || this.isOld || this.contentLength === 0) return false;
+    if (expectation.toLowerCase() !== "100-continue") throw new BadRequest(417);
+    return true;
   }
 
   /** 本文の終わりが二通りに読める要求は、途中の代理と食い違うので断る(要求の密輸)。 */

@@ -36,6 +36,7 @@ const reasons: ReadonlyMap<number, string> = new Map([
   [404, "Not Found"],
   [409, "Conflict"],
   [413, "Request Entity Too Large"],
+  [417, "Expectation Failed"],
   [500, "Internal Server Error"],
   [501, "Not Implemented"],
   [503, "Service Unavailable"],

@@ -101,6 +101,11 @@ describe("requests on one connection", () => {
     expect(statuses(await promise)).toEqual(["100 Continue", "200 OK"]);
   });
 
+  test("a request without a body waits for nothing, and the connection goes on", async () => {
+    const bytes = `GET ${MODEL} HTTP/1.1\r\nExpect: 100-continue\r\n\r\n`;
+    expect(statuses(await talk(bytes))).toEqual(["200 OK", "404 Not Found"]);
+  });
+
   test("a refused body is read past", async () => {
     await using closed = await startRest({ authorize: (key) => key === "Bearer k" });
     const body = "x".repeat(300_000);
@@ -127,6 +132,12 @@ describe("what upstream's library answers", () => {
 
   test.each([
     ["a request that is none", "nonsense\r\n\r\n", 400, "Bad Request"],
+    [
+      "an expectation that is unknown",
+      `POST ${PREDICT} HTTP/1.1\r\nExpect: 200-ok\r\nContent-Length: 2\r\n\r\n{}`,
+      417,
+      "Expectation Failed",
+    ],
     ["a raw space", "GET /v1/a b HTTP/1.1\r\n\r\n", 400, "Bad Request"],
     ["a bracket", "GET /v1/models/a[0] HTTP/1.1\r\n\r\n", 400, "Bad Request"],
     ["a caret", "GET /v1/models/a^b HTTP/1.1\r\n\r\n", 400, "Bad Request"],

@@ -105,10 +105,20 @@ describe("parseHead()", () => {
     expect(parse(line, field).contentLength).toBe(length);
   });
 
-  test("100-continue is asked for in HTTP/1.1 only", () => {
-    expect(parse("POST / HTTP/1.1", "Expect: 100-Continue").expectsContinue).toBe(true);
-    expect(parse("POST / HTTP/1.0", "Expect: 100-continue").expectsContinue).toBe(false);
-    expect(parse("POST / HTTP/1.1", "Expect: else").expectsContinue).toBe(false);
+  test("100-continue is asked for in HTTP/1.1 only, and for a body", () => {
+    const length = "Content-Length: 1";
+    expect(parse("POST / HTTP/1.1", "Expect: 100-Continue", length).expectsContinue).toBe(true);
+    expect(
+      parse("POST / HTTP/1.1", "Expect: 100-continue", "Transfer-Encoding: chunked").expectsContinue,
+    ).toBe(true);
+    expect(parse("POST / HTTP/1.0", "Expect: 100-continue", length).expectsContinue).toBe(false);
+    expect(parse("GET / HTTP/1.1", "Expect: 100-continue").expectsContinue).toBe(false);
+  });
+
+  test("other expectations fail, where there is a body", () => {
+    expect(statusOf("POST / HTTP/1.1", "Expect: 200-ok", "Content-Length: 1")).toBe(417);
+    expect(statusOf("POST / HTTP/1.0", "Expect: 200-ok", "Content-Length: 1")).toBe(200);
+    expect(statusOf("GET / HTTP/1.1", "Expect: 200-ok")).toBe(200);
   });
 
   test("whatever comes is a head or a BadRequest", () => {
