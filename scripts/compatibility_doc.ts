@@ -45,13 +45,8 @@ const routes: readonly (readonly [string, string, string, string])[] = [
   ["GET", "/metrics", "ours", "unless the monitoring file says `enable: false`"],
   ["GET", "/, /page/…", "ours", "a page for people; `--enable_page=false` turns it off"],
   ["any other", "anything else", "same", "404, the HTML page"],
-  [
-    "any",
-    "a target no URL can be",
-    "differs",
-    "400; where Bun's own parser refuses it, without the HTML page; 505 for another HTTP version likewise",
-  ],
-  ["TRACE, CONNECT", "any", "same", "501, the HTML page"],
+  ["any", "a target no URL can be", "same", "400, the HTML page"],
+  ["any other", "any", "same", "501, the HTML page"],
 ];
 
 /** TF Serving と既定値が違う旗。 */
