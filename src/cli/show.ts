@@ -35,7 +35,7 @@ async function describe(directory: string, tags: readonly string[]): Promise<Des
     {
       backend: new Backend(wasmFiles),
       yieldTurn: async () => {},
-      onDeviceFailure: (error) => console.error(`the wasm backend did not start: ${error}`),
+      onDeviceFailure: (error) => console.error(`the wasm backend failed: ${error}`),
     },
   );
   const plans = session.describe();

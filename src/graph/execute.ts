@@ -68,7 +68,13 @@ class DeviceView implements DeviceKernelInputs {
 
   device(index: number): DeviceTensor {
     const value = this.values[index]!;
-    return value.resident ?? value.attach(this.wasm.uploadKept(value.tensor(this.wasm)));
+    if (value.resident !== undefined) return value.resident;
+    try {
+      return value.attach(this.wasm.uploadKept(value.tensor(this.wasm)));
+    } catch (thrown) {
+      value.staysOnHost = isExhausted(thrown);
+      throw thrown;
+    }
   }
 
   host(index: number): Tensor {
@@ -79,6 +85,10 @@ class DeviceView implements DeviceKernelInputs {
     return this.values[index]!.shape;
   }
 }
+
+/** wasm の記憶が足りなかったか。 */
+export const isExhausted = (thrown: unknown): boolean =>
+  thrown instanceof StatusError && thrown.code === Code.RESOURCE_EXHAUSTED;
 
 function isDevice(out: DeviceTensor | Tensor): out is DeviceTensor {
   return "dataId" in out;
@@ -145,11 +155,19 @@ export class EitherRunner implements Kernel {
       if (this.work(inputs) >= this.limit * WISH_FACTOR) state.wishDevice();
       return this.#host.invoke(inputs, state);
     }
-    return (this.#prefersDevice(inputs) ? this.#device : this.#host).invoke(inputs, state);
+    if (!this.#prefersDevice(inputs)) return this.#host.invoke(inputs, state);
+    try {
+      return this.#device.invoke(inputs, state);
+    } catch (thrown) {
+      // wasm の記憶は 4 GiB まで。載りきらないものは、遅くてもホストで計算する。
+      if (!isExhausted(thrown)) throw thrown;
+      return this.#host.invoke(inputs, state);
+    }
   }
 
   #prefersDevice(inputs: readonly Value[]): boolean {
     const { onDevice } = this;
+    for (let i = 0; i < inputs.length; i++) if (inputs[i]!.staysOnHost) return false;
     for (let i = 0; i < inputs.length; i++) {
       if (onDevice[i] && !inputs[i]!.onHost) return true;
     }

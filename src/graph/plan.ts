@@ -525,16 +525,17 @@ class PlanBuilder {
 
   /** デバイスの歩しか使わない定数を集める。 */
   #collectDeviceConstants(
-    built: readonly { onDevice: readonly boolean[]; inputs: readonly number[] }[],
+    built: readonly { node: PlanNode; onDevice: readonly boolean[]; inputs: readonly number[] }[],
     template: readonly (Value | undefined)[],
     fetches: readonly number[],
   ): void {
     const elsewhere = new Set(fetches);
     const used = new Set<number>();
-    for (const { onDevice, inputs } of built) {
+    for (const { node, onDevice, inputs } of built) {
+      const tables = tablesOf(node);
       inputs.forEach((slot, i) => {
         const value = template[slot];
-        if (value === undefined) return;
+        if (value === undefined || tables.includes(i)) return;
         // 小さい定数は、どちらで走るかが実行時に決まる。
         if (onDevice[i] === true && sizeOf(value.shape) >= HEAVY_WEIGHTS) used.add(slot);
         else elsewhere.add(slot);
@@ -593,11 +594,20 @@ function outputsOf(slots: readonly number[] | undefined): number[] {
   return Array.from({ length: slots.length }, (_, i) => slots[i] ?? -1);
 }
 
+/** 行を引くだけの表である入力。 */
+const tablesOf = ({ op }: PlanNode): readonly number[] => opRows.get(op)?.device?.tables ?? [];
+
 /** 重みの大きさだけで、1 行の入力でもデバイスのほうが速いと分かるか。 */
 function isHeavy(node: PlanNode, onDevice: readonly boolean[]): boolean {
+  const tables = tablesOf(node);
   return node.inputs.some((input, i) => {
     const value = constantOf(input);
-    return onDevice[i] === true && value !== undefined && sizeOf(value.shape) >= HEAVY_WEIGHTS;
+    return (
+      onDevice[i] === true &&
+      !tables.includes(i) &&
+      value !== undefined &&
+      sizeOf(value.shape) >= HEAVY_WEIGHTS
+    );
   });
 }
 

@@ -14,7 +14,7 @@ import { type DType, dtypeOfWire } from "../tensor/dtype.ts";
 import type { Signature } from "../tensor/signature.ts";
 import { type Tensor, tensor } from "../tensor/tensor.ts";
 import type { Backend, WasmDevice } from "./backend.ts";
-import type { ExecutionState } from "./execute.ts";
+import { type ExecutionState, isExhausted } from "./execute.ts";
 import {
   type Endpoint,
   type FlatGraph,
@@ -67,7 +67,7 @@ export interface GraphSessionOptions {
   readonly signal?: AbortSignal;
   /** どちらでも走れる演算を wasm に回す仕事量(積和の回数)。0 なら必ず回す。試験と計測のため。 */
   readonly deviceWork?: number;
-  /** あとから求めた wasm の立ち上げか、作り直しに失敗した。いまのまま動き続ける。 */
+  /** あとから求めた wasm の立ち上げか作り直しに失敗した、または重みが載りきらなかった。いまのまま動き続ける。 */
   readonly onDeviceFailure: (error: StatusError) => void;
   /** グラフが書き出した(tf.print)。無ければ捨てる。 */
   readonly onPrint?: (text: string) => void;
@@ -405,7 +405,15 @@ export class GraphSession {
       // 譲っている間に wasm が入れ替わることがある。
       const device = this.#options.backend.device!;
       if (value.resident === undefined) {
-        value.attach(await device.uploadInSlices(value.tensor(device), () => this.#pause()));
+        try {
+          value.attach(await device.uploadInSlices(value.tensor(device), () => this.#pause()));
+        } catch (thrown) {
+          if (!isExhausted(thrown)) throw thrown;
+          // 載りきらない重みはホストに残る。遅くても、読み込めないよりよい。
+          value.staysOnHost = true;
+          this.#options.onDeviceFailure(StatusError.from(thrown));
+          continue;
+        }
         await this.#pause();
       }
       value.dropHost();

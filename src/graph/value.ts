@@ -70,6 +70,8 @@ export function fitsDevice(dtype: DType | undefined): boolean {
 export class Value {
   /** この値を持つ線や変数の数。0 になればデバイスの写しを解放する。 */
   refs = 0;
+  /** デバイスに載りきらなかった。以後はホストで使う。 */
+  staysOnHost = false;
 
   private constructor(
     private host: Tensor | undefined,

@@ -164,9 +164,27 @@ export class CheckpointReader implements AsyncDisposable {
     if (covered !== sizeOf(part.shape))
       throw dataLoss(`${path}; Slices of ${name} do not cover ${formatBlock(part)}`);
     for (const [, row] of parts) await this.#checkRange(row);
+    if (!this.#bigEndian && parts.every(([block]) => isRun(block, part))) {
+      return await this.#readRuns(dtype, part, parts);
+    }
     const assembler = new BlockAssembler(dtype, part);
     for (const [block, row] of parts) assembler.add(await this.#readRow(row), block);
     return assembler.finish();
+  }
+
+  /** 先頭の軸で続いた切片は、出来上がりの場所に直に読む。大きな変数を二重に持たない。 */
+  async #readRuns(
+    dtype: Exclude<DType, "string">,
+    part: Block,
+    parts: readonly (readonly [Block, StoredEntry])[],
+  ): Promise<Tensor> {
+    const whole = new Uint8Array(sizeOf(part.shape) * byteWidth(dtype));
+    const rowBytes = sizeOf(part.shape.slice(1)) * byteWidth(dtype);
+    for (const [block, row] of parts) {
+      const at = (block.start[0]! - part.start[0]!) * rowBytes;
+      await this.#readInto(row, whole.subarray(at, at + row.bytes), true);
+    }
+    return tensorFromBytes(dtype, part.shape, whole);
   }
 
   async #readRow(entry: StoredEntry): Promise<Tensor> {
@@ -188,8 +206,14 @@ export class CheckpointReader implements AsyncDisposable {
   }
 
   async #readBytes(entry: StoredEntry, verify: boolean): Promise<Uint8Array> {
-    const file = await this.#checkRange(entry);
+    await this.#checkRange(entry);
     const whole = new Uint8Array(entry.bytes);
+    await this.#readInto(entry, whole, verify);
+    return whole;
+  }
+
+  async #readInto(entry: StoredEntry, whole: Uint8Array, verify: boolean): Promise<void> {
+    const file = await this.#checkRange(entry);
     const chunk = (at: number) => whole.subarray(at, at + READ_CHUNK_BYTES);
     let crc = 0;
     let pending = file.readInto(entry.offset, chunk(0));
@@ -201,7 +225,6 @@ export class CheckpointReader implements AsyncDisposable {
       if (verify) crc = crc32c(chunk(at), crc);
     }
     if (verify && maskCrc(crc) !== entry.maskedCrc) throw this.#corrupt(entry, "checksum mismatch");
-    return whole;
   }
 
   /** varint の長さ、長さの検査合計、中身。CRC は長さを固定長の整数として数える。 */
@@ -348,6 +371,17 @@ function parse<M>(body: () => M, what: string): M {
   } catch (thrown) {
     throw dataLoss(`Checkpoint entry ${what} is not a valid protobuf`, thrown);
   }
+}
+
+/** `part` の中の、先頭の軸で続いた範囲か。 */
+function isRun(block: Block, part: Block): boolean {
+  const isInside = (axis: number) =>
+    block.start[axis]! >= part.start[axis]! &&
+    block.start[axis]! + block.shape[axis]! <= part.start[axis]! + part.shape[axis]!;
+  return (
+    part.shape.length > 0 &&
+    part.shape.every((dim, axis) => isInside(axis) && (axis === 0 || block.shape[axis] === dim))
+  );
 }
 
 function cut(whole: Tensor, part: Block): Tensor {

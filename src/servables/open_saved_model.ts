@@ -53,7 +53,7 @@ export function openSavedModel(
         backend,
         yieldTurn,
         signal,
-        onDeviceFailure: (error) => host.log.error("wasm backend did not start", { error }),
+        onDeviceFailure: (error) => host.log.error("the wasm backend failed", { error }),
         onPrint: (text) => host.log.info("printed by the graph", { directory, text }),
       },
     );

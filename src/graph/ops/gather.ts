@@ -251,6 +251,7 @@ export const gatherOps: readonly OpRow[] = [
     },
     device: {
       hostInputs: [1, 2],
+      tables: [0],
       work: () => 0,
       build: (node) => {
         if (node.attrs.int("batch_dims") !== 0) return undefined;

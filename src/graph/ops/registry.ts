@@ -86,6 +86,8 @@ export interface OpRow {
 export interface DeviceRow {
   /** ホストに置いたまま渡す入力の番号(軸、形、添字)。負の数は末尾から数える。`"rest"` は 1 番以降すべて。 */
   readonly hostInputs?: readonly number[] | "rest";
+  /** 行を引くだけの表である入力の番号。それだけに使われる定数は、どれだけ大きくてもデバイスに上げない。 */
+  readonly tables?: readonly number[];
   /** true なら、float の入力が無くても device を候補にする。 */
   readonly anyDType?: boolean;
   /** true なら、重みが小さくても起動時に wasm を立ち上げる(畳み込みのように、入力の広さで重くなるもの)。 */

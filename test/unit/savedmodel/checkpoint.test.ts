@@ -12,7 +12,7 @@ import {
 import { CheckpointReader, writeCheckpoint } from "../../../src/savedmodel/checkpoint.ts";
 import { crc32c, maskCrc } from "../../../src/savedmodel/crc32c.ts";
 import { compareBytes, readTable, writeTable } from "../../../src/savedmodel/sstable.ts";
-import { diskStorage, memoryStorage } from "../../../src/savedmodel/storage.ts";
+import { diskStorage, memoryStorage, type Storage } from "../../../src/savedmodel/storage.ts";
 import { type Tensor, tensor } from "../../../src/tensor/tensor.ts";
 import { anyTensor } from "../tensor/arbitrary_tensor.ts";
 
@@ -407,4 +407,71 @@ describe("checkRanges()", () => {
   test("ファイルが無ければ NOT_FOUND", async () => {
     await expect(check([])).rejects.toThrow(`${dataFile}; No such file or directory`);
   });
+});
+
+/** 穴だらけの大きなファイルを持つ置き場所。書かれていない所は 0。 */
+function sparseStorage(
+  index: Uint8Array,
+  dataBytes: number,
+  written: ReadonlyMap<number, Uint8Array>,
+): Storage {
+  const memory = memoryStorage(new Map([["/b.index", index]]));
+  return {
+    ...memory,
+    open: async (path) =>
+      path === "/b.index"
+        ? await memory.open(path)
+        : {
+            bytes: dataBytes,
+            readInto: async (position, target) => {
+              target.fill(0);
+              for (const [at, bytes] of written) {
+                const from = Math.max(position, at);
+                const to = Math.min(position + target.length, at + bytes.length);
+                if (from < to) target.set(bytes.subarray(from - at, to - at), from - position);
+              }
+            },
+            [Symbol.asyncDispose]: async () => {},
+          },
+  };
+}
+
+test("数千の変数の索引は何枚もの塊になり、4 GiB より先の変数も読める", async () => {
+  const far = 5 * 2 ** 30 + 3;
+  const value = new Uint8Array(Float32Array.of(1.5, -2).buffer);
+  const entry = (offset: number, bytes: Uint8Array) => ({
+    dtype: DataType.DT_FLOAT,
+    shape: { dim: [{ size: BigInt(bytes.length / 4) }] },
+    offset: BigInt(offset),
+    size: BigInt(bytes.length),
+    crc32c: maskCrc(crc32c(bytes)),
+  });
+  const written = new Map([[far, value]]);
+  const rows = Array.from({ length: 6000 }, (_, i) => {
+    const name = `layer_with_weights-${String(i).padStart(4, "0")}/kernel/.ATTRIBUTES/VARIABLE_VALUE`;
+    return {
+      key: new TextEncoder().encode(name),
+      value: toBinary(
+        BundleEntryProtoSchema,
+        create(BundleEntryProtoSchema, entry(i * 4, new Uint8Array(4))),
+      ),
+    };
+  });
+  const last = {
+    key: new TextEncoder().encode("z"),
+    value: toBinary(BundleEntryProtoSchema, create(BundleEntryProtoSchema, entry(far, value))),
+  };
+  const header = {
+    key: new Uint8Array(0),
+    value: toBinary(
+      BundleHeaderProtoSchema,
+      create(BundleHeaderProtoSchema, { numShards: 1, version: { producer: 1 } }),
+    ),
+  };
+  const index = writeTable([header, ...rows, last]);
+  expect(index.length).toBeGreaterThan(262_144);
+  await using reader = await CheckpointReader.open(sparseStorage(index, far + value.length, written), "/b");
+  await reader.checkRanges();
+  expect(reader.entries.size).toBe(6001);
+  expect(Array.from((await reader.read("z")).data as Float32Array)).toEqual([1.5, -2]);
 });
