@@ -278,7 +278,9 @@ const rows: readonly AnyRow[] = optionRows;
 const rowByFlag = new Map(rows.map((row) => [row.flag, row]));
 
 function camelCase(flag: string): string {
-  return flag.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase());
+  const words = flag.split("_");
+  for (let i = 1; i < words.length; i++) words[i] = words[i]![0]!.toUpperCase() + words[i]!.slice(1);
+  return words.join("");
 }
 
 function badValue(value: string, from: string): Error {

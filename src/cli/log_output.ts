@@ -1,11 +1,17 @@
 import { fstatSync, writeSync } from "node:fs";
 import { createLogger, type LogFormat } from "../base/log.ts";
 
-/** 標準エラーの面。試験では代わりを渡す。 */
+/** 流れの面。試験では代わりを渡す。 */
 export interface LogStream {
-  readonly fd: number;
   write(line: string): unknown;
   on(event: "error", listener: () => void): unknown;
+}
+
+/** ログの行き先。 */
+export interface LogTarget {
+  readonly fd: number;
+  /** 流れは、読み込みに 1 ms 掛かる。要るときまで開かない。 */
+  readonly open: () => LogStream;
 }
 
 /**
@@ -18,23 +24,33 @@ export interface LogStream {
  * @param format 失った数を知らせる行の書式。
  */
 export function createLogOutput(
-  stream: LogStream,
+  { fd, open }: LogTarget,
   format: LogFormat,
   write: (fd: number, line: string) => void = writeSync,
 ): (line: string) => void {
-  // 受けないと、書けなかったことが未処理の例外になり、それを書こうとしてまた失敗し続ける。
-  stream.on("error", () => {});
-  const kind = fstatSync(stream.fd);
-  if (!kind.isFile() && !kind.isCharacterDevice()) return (line) => void stream.write(line);
+  const kind = fstatSync(fd);
+  if (!kind.isFile() && !kind.isCharacterDevice()) {
+    let stream: LogStream | undefined;
+    return (line) => {
+      stream ??= heard(open());
+      stream.write(line);
+    };
+  }
   let count = 0;
   return (line) => {
     try {
-      write(stream.fd, count === 0 ? line : noticeOf(format, count) + line);
+      write(fd, count === 0 ? line : noticeOf(format, count) + line);
       count = 0;
     } catch {
       count++;
     }
   };
+}
+
+/** 受けないと、書けなかったことが未処理の例外になり、それを書こうとしてまた失敗し続ける。 */
+function heard(stream: LogStream): LogStream {
+  stream.on("error", () => {});
+  return stream;
 }
 
 function noticeOf(format: LogFormat, count: number): string {

@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { existsSync, fstatSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { wasmFiles } from "../assets.ts";
 import { systemClock } from "../base/clock.ts";
@@ -19,6 +19,8 @@ import { registerProcessMetrics } from "./process_metrics.ts";
 import { joinSupervisor, supervise } from "./serve_processes.ts";
 import { bannerFields, bannerLines } from "./start_banner.ts";
 import { onStopSignal } from "./stop_signals.ts";
+
+const STDERR = 2;
 
 /**
  * 像の起動スクリプトとして呼ばれたときの旗。TF Serving の像と同じく MODEL_BASE_PATH は親で、
@@ -41,6 +43,9 @@ function isEmbeddedServed({ options, sources }: ParsedOptions): boolean {
   const named = sources.has("model_base_path") || options.modelConfigFile !== "";
   return !named && !existsSync(options.modelBasePath);
 }
+
+/** 端末は文字の装置なので、管やファイルのために流れを開いてみることはない。 */
+const isTerminal = (): boolean => fstatSync(STDERR).isCharacterDevice() && process.stderr.isTTY === true;
 
 async function printVersion(): Promise<void> {
   const { version, sha256 } = await digestEmbeddedModel(await readPayload());
@@ -102,18 +107,15 @@ export async function serve(argv: readonly string[], { entrypoint = false } = {}
     return START_FAILED;
   }
   const format: LogFormat =
-    options.logFormat === "auto"
-      ? process.stderr.isTTY
-        ? "text"
-        : "json"
-      : (options.logFormat as LogFormat);
+    options.logFormat === "auto" ? (isTerminal() ? "text" : "json") : (options.logFormat as LogFormat);
+  const output = createLogOutput({ fd: STDERR, open: () => process.stderr }, format);
   const freezes = new FreezeWatch(systemClock, () => {
     const { user, system } = process.cpuUsage();
     return (user + system) / 1000;
   });
   const host: Host = {
     clock: { ...systemClock, frozenSince: (sinceMs) => freezes.frozenSince(sinceMs) },
-    log: createLogger(format, options.logLevel as LogLevel, createLogOutput(process.stderr, format)),
+    log: createLogger(format, options.logLevel as LogLevel, output),
     metrics: new Metrics(),
   };
   // 1 つの要求の後始末で漏れた例外に、ほかの要求を巻き込ませない。

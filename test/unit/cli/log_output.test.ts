@@ -2,22 +2,18 @@ import { expect, test } from "bun:test";
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createLogOutput, type LogStream } from "../../../src/cli/log_output.ts";
+import { createLogOutput, type LogTarget } from "../../../src/cli/log_output.ts";
 
-/** ファイルを指す流れ。流れとしては書かない。 */
-function withFile(body: (stream: LogStream, read: () => string) => void): void {
+/** ファイル。流れとしては開かない。 */
+function withFile(body: (target: LogTarget, read: () => string) => void): void {
   const directory = mkdtempSync(join(tmpdir(), "log-"));
   const path = join(directory, "log");
   const fd = openSync(path, "w");
   try {
-    const stream = {
-      fd,
-      write: () => {
-        throw new Error("a file is written with its descriptor");
-      },
-      on: () => {},
+    const open = () => {
+      throw new Error("a file is written with its descriptor");
     };
-    body(stream, () => readFileSync(path, "utf8"));
+    body({ fd, open }, () => readFileSync(path, "utf8"));
   } finally {
     closeSync(fd);
     rmSync(directory, { recursive: true });
@@ -25,8 +21,8 @@ function withFile(body: (stream: LogStream, read: () => string) => void): void {
 }
 
 test("lines go to a file in order", () => {
-  withFile((stream, read) => {
-    const write = createLogOutput(stream, "json");
+  withFile((target, read) => {
+    const write = createLogOutput(target, "json");
     write("one\n");
     write("two\n");
     expect(read()).toBe("one\ntwo\n");
@@ -34,10 +30,10 @@ test("lines go to a file in order", () => {
 });
 
 test("lines that cannot be written are counted, and told of later", () => {
-  withFile((stream) => {
+  withFile((target) => {
     let full = true;
     const written: string[] = [];
-    const write = createLogOutput(stream, "json", (_, line) => {
+    const write = createLogOutput(target, "json", (_, line) => {
       if (full) throw new Error("ENOSPC");
       written.push(line);
     });
@@ -62,17 +58,25 @@ test("a pipe is written by its stream, whose failures are heard", () => {
   // /dev/fd の管の代わりに、ディレクトリの fd(ファイルでも文字装置でもない)を使う。
   const fd = openSync(tmpdir(), "r");
   try {
+    let opened = 0;
     const stream = {
-      fd,
       write: (line: string) => lines.push(line),
       on: (event: "error", listener: () => void) => {
         heard.push(event);
         listener();
       },
     };
-    createLogOutput(stream, "text")("one\n");
+    const open = () => {
+      opened++;
+      return stream;
+    };
+    const write = createLogOutput({ fd, open }, "text");
+    expect(opened).toBe(0);
+    write("one\n");
+    write("two\n");
+    expect(opened).toBe(1);
   } finally {
     closeSync(fd);
   }
-  expect([lines, heard]).toEqual([["one\n"], ["error"]]);
+  expect([lines, heard]).toEqual([["one\n", "two\n"], ["error"]]);
 });
