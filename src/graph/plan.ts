@@ -1,8 +1,7 @@
 import { Code, invalidArgument, StatusError, unimplemented } from "../base/status.ts";
-import { DataType } from "../gen/tensorflow/core/framework/types_pb.ts";
 import { byteWidth, dtypeName } from "../tensor/dtype.ts";
-import { sizeOf, tensor } from "../tensor/tensor.ts";
-import { type Attr, type AttrMap, intAttr, NodeAttrs, typeAttr } from "./attrs.ts";
+import { sizeOf } from "../tensor/tensor.ts";
+import { type AttrMap, NodeAttrs } from "./attrs.ts";
 import type { WasmDevice } from "./backend.ts";
 import { channelsLast } from "./channels_last.ts";
 import { DataflowExecutor } from "./dataflow.ts";
@@ -24,6 +23,7 @@ import { opRows } from "./ops/index.ts";
 import type { DeviceRow, OpRow, SessionState, Subgraph } from "./ops/registry.ts";
 import { Variable } from "./ops/variable.ts";
 import { constantOf, PlanNode, PlannedNode, type Wire } from "./plan_node.ts";
+import { rewrites } from "./rewrite.ts";
 import { rowShapes } from "./rows/row_wise.ts";
 import { fitsDevice, Value } from "./value.ts";
 
@@ -249,33 +249,7 @@ class PlanBuilder {
     node.inputs = flat.inputs.map((input, i) =>
       refs[i] === true ? this.#wire(input, node.controls) : this.#value(input, node),
     );
-    if (flat.op === "ResourceGather" || flat.op === "ResourceGatherNd") this.#expandGather(flat, node);
-  }
-
-  /** 変数の行を引く演算を、変数の読み出しと普通の Gather に分ける。埋め込み表が定数になり、デバイスにも載る。 */
-  #expandGather(flat: FlatNode, node: PlanNode): void {
-    const [handle, indices] = node.inputs;
-    const dtype = flat.attrs.wireType("dtype");
-    const read = this.#synthesize(`${node.name}/read`, "ReadVariableOp", { dtype: typeAttr(dtype) }, [
-      handle!,
-    ]);
-    read.controls.push(...node.controls);
-    const attrs: Record<string, Attr> = {
-      Tparams: typeAttr(dtype),
-      Tindices: typeAttr(flat.attrs.wireType("Tindices")),
-    };
-    node.inputs = [{ node: read, index: 0 }, indices!];
-    if (flat.op === "ResourceGather") {
-      attrs["Taxis"] = typeAttr(DataType.DT_INT32);
-      const batchDims = flat.attrs.bigint("batch_dims");
-      attrs["batch_dims"] = intAttr(batchDims);
-      const axis = this.#synthesize(`${node.name}/axis`, "Const", {}, []);
-      axis.constants = [Value.ofTensor(tensor("int32", [], Int32Array.of(Number(batchDims)))).retain()];
-      node.inputs.push({ node: axis, index: 0 });
-    }
-    node.op = flat.op === "ResourceGather" ? "GatherV2" : "GatherNd";
-    node.definition = findOpDefinition(node.op);
-    node.attrs = new NodeAttrs(node.name, attrs, node.definition);
+    rewrites.get(flat.op)?.rewrite(node, flat);
   }
 
   /** 依存の順に並べる(深さ優先)。ループの戻り線(NextIteration)は数えない。 */

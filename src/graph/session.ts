@@ -35,6 +35,7 @@ import {
   reachableFrom,
   readKeyNames,
 } from "./restore.ts";
+import { rewrites } from "./rewrite.ts";
 import { checkSavedValues } from "./saved_values.ts";
 import { type EngineObject, Value } from "./value.ts";
 
@@ -207,7 +208,7 @@ export class GraphSession {
     const graphDef = source.metaGraph.graphDef;
     if (graphDef === undefined) throw invalidArgument("The MetaGraph has no graph");
     checkSavedValues(graphDef);
-    await loadOpRows(new Set(opsOf(graphDef)));
+    await loadOpRows(opsOf(graphDef));
     const library = new FunctionLibrary(graphDef);
     const session = new GraphSession(source, options, flattenGraph(graphDef, library), library);
     try {
@@ -524,9 +525,13 @@ export class GraphSession {
 }
 
 /** グラフと関数の中の演算。 */
-function* opsOf({ node, library }: GraphDef): Iterable<string> {
-  for (const { op } of node) yield op;
-  for (const { nodeDef } of library?.function ?? []) for (const { op } of nodeDef) yield op;
+/** グラフの演算と、計画がそれらを書き直した先の演算。 */
+function opsOf({ node, library }: GraphDef): Set<string> {
+  const ops = new Set<string>();
+  const bodies = [node, ...(library?.function ?? []).map(({ nodeDef }) => nodeDef)];
+  for (const body of bodies) for (const { op } of body) ops.add(op);
+  for (const op of [...ops]) for (const other of rewrites.get(op)?.into ?? []) ops.add(other);
+  return ops;
 }
 
 function tensorNames(infos: Signature["inputs"]): string[] {

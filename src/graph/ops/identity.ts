@@ -10,6 +10,7 @@ const passAll = (): RawKernel => (inputs) => inputs;
 /** 値をそのまま通す演算。ほとんどは計画時に別名として消え、dead な値の流れる v1 の制御フローでだけ走る。 */
 export const aliasOps: ReadonlySet<string> = new Set([
   "_Alias",
+  "GuaranteeConst",
   "Identity",
   "IdentityN",
   "Snapshot",
