@@ -58,10 +58,10 @@ test("a server loads no builtin that takes long and is seldom needed", () => {
   expect(builtins.filter((path) => late.test(path))).toEqual([]);
 });
 
-test("a server loads neither clients, nor other commands, nor what is outside /v1/", () => {
+test("a server loads neither clients, nor other commands, nor HTTP/2, nor what is outside /v1/", () => {
   expect([...atStart]).toContain("src/rest/rest_door.ts");
   const late =
-    /^src\/(client|openapi|page|page_assets\.ts|docs_site\.ts|base\/text_proto\.ts|rest\/site\.ts|cli\/(commands|usage|help|run_command|bench|show|predict)\b)/;
+    /^src\/(client|http2|grpc\/grpc_engine\.ts|openapi|page|page_assets\.ts|docs_site\.ts|base\/text_proto\.ts|rest\/site\.ts|cli\/(commands|usage|help|run_command|bench|show|predict)\b)/;
   expect([...atStart].filter((path) => late.test(path))).toEqual([]);
 });
 

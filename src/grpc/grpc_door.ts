@@ -1,8 +1,6 @@
 import type { Host } from "../base/host.ts";
-import { invalidArgument, type StatusError, unauthenticated } from "../base/status.ts";
-import { limitLifetime } from "../http2/connection_lifetime.ts";
-import { Http2Connection, type Http2Limits } from "../http2/http2_connection.ts";
-import type { Http2Stream, StreamHandler } from "../http2/http2_stream.ts";
+import { invalidArgument } from "../base/status.ts";
+import type { Http2Limits } from "../http2/http2_connection.ts";
 import type { AccessLog } from "../service/access_log.ts";
 import { Admission } from "../service/admission.ts";
 import type { Door } from "../service/door.ts";
@@ -10,17 +8,11 @@ import type { Health } from "../service/health.ts";
 import type { ModelService } from "../service/model_service.ts";
 import type { PredictionService } from "../service/prediction_service.ts";
 import type { ServerTls } from "../service/server_tls.ts";
-import { WorkQueue } from "../service/work_queue.ts";
+import { lateAccept } from "../sockets/late_accept.ts";
 import { type Address, Listener } from "../sockets/listener.ts";
-import type { Transport } from "../sockets/transport.ts";
+import type { Accept } from "../sockets/transport.ts";
 import type { ChannelArguments } from "./channel_arguments.ts";
-import { type CallEnvironment, openCall, refuseOther } from "./grpc_call.ts";
-import { isGrpc } from "./grpc_headers.ts";
-import { healthRpcs } from "./health_rpc.ts";
-import { modelRpcs } from "./model_rpc.ts";
-import { predictionRpcs } from "./prediction_rpc.ts";
-import { reflectionRpcs } from "./reflection_rpc.ts";
-import type { Rpc } from "./service_definition.ts";
+import type { GrpcEngine } from "./grpc_engine.ts";
 
 export interface GrpcDoorOptions {
   /** TCP と UNIX ソケットの一方か両方。 */
@@ -61,57 +53,31 @@ const defaultLimits: GrpcLimits = {
   resetsPerSecond: 200,
 };
 
-/** gRPC の入口。 */
+/** gRPC の入口。HTTP/2 と呼び出しを扱う部分は、初めての接続で読み込む。 */
 export class GrpcDoor implements Door {
   readonly name = "gRPC";
   readonly #host: Host;
   readonly #options: GrpcDoorOptions;
-  readonly #limits: GrpcLimits & Http2Limits;
-  readonly #admission: Admission;
-  readonly #createRpcs: () => ReadonlyMap<string, Rpc>;
-  #rpcs: ReadonlyMap<string, Rpc> | undefined;
-  readonly #environment: CallEnvironment;
-  readonly #connections = new Set<Http2Connection>();
+  readonly #services: GrpcServices;
+  #engine: Promise<GrpcEngine> | undefined;
   #listeners: readonly Listener[] = [];
 
   constructor(host: Host, services: GrpcServices, options: GrpcDoorOptions) {
-    const { channelArguments, limits = defaultLimits } = options;
     this.#host = host;
     this.#options = options;
-    this.#limits = { ...limits, maxConcurrentStreams: channelArguments.maxConcurrentStreams };
-    this.#admission = options.admission ?? new Admission(host, { maxInFlight: 0, maxQueueDelayMs: 0 });
-    const queue = new WorkQueue(host.clock, this.#admission);
-    this.#createRpcs = () => {
-      const rpcs = [
-        ...predictionRpcs(host, services.prediction, {
-          tensorContent: options.tensorContent,
-          whenIdle: (callback) => queue.whenEmpty(callback),
-        }),
-        ...modelRpcs(host, services.model),
-        ...(options.healthCheck ? healthRpcs(services.health) : []),
-      ];
-      const described = rpcs.map(({ service }) => service);
-      return new Map([...rpcs, ...reflectionRpcs(described)].map((rpc) => [rpc.path, rpc]));
-    };
-    this.#environment = {
-      clock: host.clock,
-      queue,
-      accessLog: options.accessLog,
-      maxReceiveBytes: channelArguments.maxReceiveBytes,
-      maxSendBytes: channelArguments.maxSendBytes,
-      streaming: new Set(),
-    };
+    this.#services = services;
   }
 
   /** @throws INVALID_ARGUMENT `Failed to BuildAndStart gRPC server`(宛先が使えない)。 */
   async start(): Promise<readonly string[]> {
-    const { addresses, tls } = this.#options;
-    const { maxConnections, handshakeTimeoutMs } = this.#limits;
+    const { addresses, tls, limits = defaultLimits } = this.#options;
+    const { maxConnections, handshakeTimeoutMs } = limits;
+    const accept = lateAccept(
+      () => this.#open(),
+      (error) => this.#host.log.error("the gRPC server cannot be loaded", { error }),
+    );
     this.#listeners = addresses.map(
-      (address) =>
-        new Listener({ address, tls, protocol: "h2", maxConnections, handshakeTimeoutMs }, (transport) =>
-          this.#connect(transport),
-        ),
+      (address) => new Listener({ address, tls, protocol: "h2", maxConnections, handshakeTimeoutMs }, accept),
     );
     try {
       return await Promise.all(this.#listeners.map((listener) => listener.listen()));
@@ -121,33 +87,21 @@ export class GrpcDoor implements Door {
     }
   }
 
-  #connect(transport: Transport): Http2Connection {
-    const { clock } = this.#host;
-    const connection = new Http2Connection(transport, clock, this.#limits, this.#accept);
-    this.#connections.add(connection);
-    void connection.whenClosed.then(() => this.#connections.delete(connection));
-    limitLifetime(connection, clock, this.#options.channelArguments.lifetime, Math.random);
-    return connection;
+  async #open(): Promise<Accept> {
+    this.#engine ??= this.#load();
+    return (await this.#engine).accept;
   }
 
-  readonly #accept = (stream: Http2Stream): StreamHandler => {
-    const { headers } = stream;
-    if (!isGrpc(headers)) return refuseOther(stream);
-    // 見張りは、混んでいるときにも、鍵を持たなくても聞ける。
-    const refusal = headers.path.startsWith(HEALTH_PATH)
-      ? undefined
-      : this.#refuse(headers.get("authorization") ?? null);
-    // サービスの記述は、初めて呼ばれるまで解かない。
-    this.#rpcs ??= this.#createRpcs();
-    return openCall(stream, this.#rpcs.get(headers.path), this.#environment, refusal);
-  };
-
-  #refuse(authorization: string | null): StatusError | undefined {
-    const { authorize } = this.#options;
-    if (authorize !== undefined && !authorize(authorization)) {
-      return unauthenticated("Missing or invalid bearer token");
-    }
-    return this.#admission.refusal();
+  async #load(): Promise<GrpcEngine> {
+    const { GrpcEngine: Engine } = await import("./grpc_engine.ts");
+    const { channelArguments, limits = defaultLimits, admission } = this.#options;
+    return new Engine(
+      this.#host,
+      this.#services,
+      this.#options,
+      { ...limits, maxConcurrentStreams: channelArguments.maxConcurrentStreams },
+      admission ?? new Admission(this.#host, { maxInFlight: 0, maxQueueDelayMs: 0 }),
+    );
   }
 
   /** これから来る接続の証明書を差し替える。 */
@@ -157,21 +111,6 @@ export class GrpcDoor implements Door {
 
   async stop(graceMs: number): Promise<void> {
     for (const listener of this.#listeners) listener.close();
-    const expired = Promise.withResolvers<void>();
-    const cancel = this.#host.clock.after(graceMs, expired.resolve);
-    // 「もう新しい呼び出しは来ないで」と伝え、全員が聞いたことを確かめる。ただ閉じると、行き違いに
-    // 送られた呼び出しが接続の切断で失敗するため。往復を終えた客は、次から別の接続を使う。
-    await Promise.race([this.#forEach((connection) => connection.announce()), expired.promise]);
-    // 終わりの無い流れ(健全性の見張りなど)は、待っても終わらない。
-    for (const call of [...this.#environment.streaming]) call.shutDown();
-    await Promise.race([this.#forEach((connection) => connection.closeWhenDone()), expired.promise]);
-    cancel();
-    for (const connection of [...this.#connections]) connection.destroy();
-  }
-
-  #forEach(work: (connection: Http2Connection) => Promise<void>): Promise<unknown> {
-    return Promise.all(Array.from(this.#connections, work));
+    await (await this.#engine)?.stop(graceMs);
   }
 }
-
-const HEALTH_PATH = "/grpc.health.v1.Health/";
