@@ -53,7 +53,8 @@ const packedBytesOf = [0, 0, 0, 1, 1, 1, 1, 1, 4, 4, 8, 8];
 
 /** 種類 → 1 つの値の、JavaScript での重さ。 */
 const bytesOf = [0, 48, 48, 8, 8, 40, 40, 8, 8, 8, 8, 40];
-const zeroOf = [undefined, "", new Uint8Array(0), 0, 0, 0n, 0n, false, 0, 0, 0, 0n];
+const EMPTY = new Uint8Array(0);
+const zeroOf = [undefined, "", EMPTY, 0, 0, 0n, 0n, false, 0, 0, 0, 0n];
 
 /** 値の置き方。 */
 enum Slot {
@@ -141,22 +142,6 @@ const entryLayout = (key: string, value: string): Layout => ({
   bytes: MAP_ENTRY_BYTES,
 });
 
-function create({ typeName, owners, slots, zeros }: Layout): Message {
-  const message: Message = { $typeName: typeName };
-  for (let i = 0; i < owners.length; i++) {
-    const slot = slots[i];
-    message[owners[i]!] =
-      slot === Slot.single
-        ? zeros[i]
-        : slot === Slot.list
-          ? []
-          : slot === Slot.map
-            ? {}
-            : { case: undefined };
-  }
-  return message;
-}
-
 /**
  * メッセージを、記述を組み立てずに読む。出来るものは protobuf-es の fromBinary と同じで、知らないフィールドは捨てる。
  * 場所を取る前に大きさを見積もるので、細かなものを並べただけのファイルにメモリを使い切られない。
@@ -173,10 +158,7 @@ export function readMessage<N extends keyof Messages>(typeName: N, bytes: Uint8A
 class Source {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
-  readonly #text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
   #at = 0;
-  /** いま読んでいるメッセージの終わり。 */
-  #end = 0;
   #total = 0;
 
   constructor(bytes: Uint8Array) {
@@ -184,120 +166,111 @@ class Source {
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
-  /** @param into 2 度書かれた単数のメッセージは、後のものが前のものに合流する。 */
+  /**
+   * 起動のたびに冷えたまま走る。エンジンは数十回呼ばれた関数を 1 つずつ訳し、それが読む時間より長く掛かるので、
+   * よくある形はすべてこの 1 つの関数の中で読む。
+   *
+   * @param into 2 度書かれた単数のメッセージは、後のものが前のものに合流する。
+   */
   message(layout: Layout, into: Message | undefined, end: number, depth: number): Message {
     if (depth > MAX_DEPTH) throw dataLoss(`protobuf nests deeper than ${MAX_DEPTH}`);
     this.#total += layout.bytes;
-    const message = into ?? create(layout);
-    const outer = this.#end;
-    this.#end = end;
+    const message = into ?? { $typeName: layout.typeName };
+    if (into === undefined) {
+      const { owners, slots, zeros } = layout;
+      for (let i = 0; i < owners.length; i++) {
+        const slot = slots[i];
+        message[owners[i]!] =
+          slot === Slot.single
+            ? zeros[i]
+            : slot === Slot.list
+              ? []
+              : slot === Slot.map
+                ? {}
+                : { case: undefined };
+      }
+    }
+    const bytes = this.#bytes;
     while (this.#at < end) {
       if (this.#total > MAX_DECODED_BYTES) throw tooLarge();
-      const tag = this.#varint();
+      let tag = bytes[this.#at]!;
+      if (tag < 128) this.#at++;
+      else tag = this.#varint(end);
       if (tag < 8 || tag > 0xffffffff) throw dataLoss(`protobuf has tag ${tag}`);
-      const wire = tag & 7;
       const field = layout.fields[tag >>> 3];
-      if (field !== undefined && wire === field.wire) this.#field(message, field, depth);
-      else if (field?.slot === Slot.list && wire === DELIMITED) {
-        this.#packed(message[field.owner] as unknown[], field.kind);
-      } else this.#skip(wire);
+      const wire = tag & 7;
+      if (field === undefined || wire !== field.wire) {
+        if (field?.slot === Slot.list && wire === DELIMITED) {
+          this.#packed(message[field.owner] as unknown[], field.kind, end);
+        } else this.#skip(wire, end);
+        continue;
+      }
+      const { owner, slot, kind } = field;
+      let value: unknown;
+      if (wire === DELIMITED) {
+        let length = bytes[this.#at]!;
+        if (length < 128) this.#at++;
+        else length = this.#varint(end);
+        // 終わりの先を長さとして読んでも、ここで終わりを越える(何も無ければ NaN になる)。
+        const to = this.#at + length;
+        if (!(to <= end)) throw dataLoss("protobuf is truncated");
+        if (kind === Kind.message) {
+          field.layout ??= layoutOf(field.typeName);
+          let before: Message | undefined;
+          if (slot === Slot.single) before = message[owner] as Message | undefined;
+          else if (slot === Slot.oneof) {
+            const chosen = message[owner] as Chosen;
+            if (chosen.case === field.name) before = chosen.value as Message;
+          }
+          // 表の項目は入れ子に数えない。
+          value = this.message(field.layout, before, to, slot === Slot.map ? depth : depth + 1);
+        } else {
+          this.#total += bytesOf[kind]! + length;
+          value = bytes.subarray(this.#at, to);
+          if (kind === Kind.string) value = textOf(value as Uint8Array);
+          this.#at = to;
+        }
+      } else {
+        this.#total += bytesOf[kind]!;
+        const small = bytes[this.#at]!;
+        if (wire !== VARINT || !(small < 128 && this.#at < end)) value = this.#number(kind, end);
+        else {
+          this.#at++;
+          value =
+            kind === Kind.bool
+              ? small !== 0
+              : kind === Kind.int64 || kind === Kind.uint64
+                ? BigInt(small)
+                : small;
+        }
+      }
+      if (slot === Slot.single) message[owner] = value;
+      else if (slot === Slot.list) (message[owner] as unknown[]).push(value);
+      else if (slot === Slot.oneof) message[owner] = { case: field.name, value };
+      else put(message[owner] as Message, value as Message, field.layout!);
     }
-    this.#end = outer;
     return message;
   }
 
-  #field(message: Message, field: Field, depth: number): void {
-    const { name, owner, slot, kind } = field;
-    if (kind !== Kind.message) {
-      const value = this.#scalar(kind);
-      if (slot === Slot.single) message[owner] = value;
-      else if (slot === Slot.list) (message[owner] as unknown[]).push(value);
-      else message[owner] = { case: name, value };
-      return;
-    }
-    field.layout ??= layoutOf(field.typeName);
-    const { layout } = field;
-    const end = this.#range();
-    if (slot === Slot.list) {
-      (message[owner] as unknown[]).push(this.message(layout, undefined, end, depth + 1));
-    } else if (slot === Slot.map) {
-      // 項目は入れ子に数えない。
-      put(message[owner] as Message, this.message(layout, undefined, end, depth), layout);
-    } else if (slot === Slot.single) {
-      message[owner] = this.message(layout, message[owner] as Message | undefined, end, depth + 1);
-    } else {
-      const chosen = message[owner] as Chosen;
-      const before = chosen.case === name ? (chosen.value as Message) : undefined;
-      message[owner] = { case: name, value: this.message(layout, before, end, depth + 1) };
-    }
-  }
-
-  #scalar(kind: Kind): unknown {
-    this.#total += bytesOf[kind]!;
+  /** 2 バイト以上の数、長さの決まった数。 */
+  #number(kind: Kind, end: number): unknown {
     switch (kind) {
-      case Kind.string:
-        return this.#string();
-      case Kind.bytes:
-        return this.#slice();
-      case Kind.int32:
-        return this.#int32();
-      case Kind.uint32:
-        return this.#int32() >>> 0;
-      case Kind.int64:
-        return this.#int64();
-      case Kind.uint64:
-        return BigInt.asUintN(64, this.#int64());
-      case Kind.bool:
-        return this.#varint() !== 0;
       case Kind.float:
-        return this.#view.getFloat32(this.#take(4), true);
+        return this.#view.getFloat32(this.#take(4, end), true);
       case Kind.fixed32:
-        return this.#view.getUint32(this.#take(4), true);
+        return this.#view.getUint32(this.#take(4, end), true);
       case Kind.double:
-        return this.#view.getFloat64(this.#take(8), true);
-      default:
-        return this.#view.getBigUint64(this.#take(8), true);
+        return this.#view.getFloat64(this.#take(8, end), true);
+      case Kind.fixed64:
+        return this.#view.getBigUint64(this.#take(8, end), true);
     }
-  }
-
-  #packed(list: unknown[], kind: Kind): void {
-    const outer = this.#end;
-    const end = this.#range();
-    // 取る前に、残らず数えて確かめる。
-    const bytes = ((end - this.#at) / packedBytesOf[kind]!) * bytesOf[kind]!;
-    if (this.#total + bytes > MAX_DECODED_BYTES) throw tooLarge();
-    this.#end = end;
-    while (this.#at < end) list.push(this.#scalar(kind));
-    this.#end = outer;
-  }
-
-  #slice(): Uint8Array {
-    const end = this.#range();
-    const bytes = this.#bytes.subarray(this.#at, end);
-    this.#total += bytes.length;
-    this.#at = end;
-    return bytes;
-  }
-
-  #string(): string {
-    const bytes = this.#slice();
-    try {
-      return this.#text.decode(bytes);
-    } catch (thrown) {
-      throw dataLoss("protobuf has a string that is not UTF-8", thrown);
-    }
-  }
-
-  #int32(): number {
     const from = this.#at;
-    const value = this.#varint();
-    return value <= Number.MAX_SAFE_INTEGER ? value | 0 : Number(BigInt.asIntN(32, this.#exact(from)));
-  }
-
-  #int64(): bigint {
-    const from = this.#at;
-    const value = this.#varint();
-    return value <= Number.MAX_SAFE_INTEGER ? BigInt(value) : BigInt.asIntN(64, this.#exact(from));
+    const value = this.#varint(end);
+    if (kind === Kind.bool) return value !== 0;
+    const exact = value <= Number.MAX_SAFE_INTEGER ? BigInt(value) : this.#exact(from);
+    if (kind === Kind.int64) return BigInt.asIntN(64, exact);
+    if (kind === Kind.uint64) return BigInt.asUintN(64, exact);
+    return Number(kind === Kind.int32 ? BigInt.asIntN(32, exact) : BigInt.asUintN(32, exact));
   }
 
   /** いま読み終えた、`from` から始まる数。 */
@@ -308,15 +281,10 @@ class Source {
   }
 
   /** 2^53 を越えると、正確でない。 */
-  #varint(): number {
+  #varint(end: number): number {
     const from = this.#at;
-    const first = this.#bytes[from]!;
-    if (first < 128 && from < this.#end) {
-      this.#at++;
-      return first;
-    }
     let value = 0;
-    for (let scale = 1; this.#at < this.#end && this.#at - from < 10; scale *= 128) {
+    for (let scale = 1; this.#at < end && this.#at - from < 10; scale *= 128) {
       const byte = this.#bytes[this.#at++]!;
       value += (byte & 127) * scale;
       if (byte < 128) return value;
@@ -324,26 +292,29 @@ class Source {
     throw dataLoss("protobuf has a malformed number");
   }
 
-  /** 長さを読む。 @returns 中身の終わり。 */
-  #range(): number {
-    const length = this.#varint();
-    if (length > this.#end - this.#at) throw dataLoss("protobuf is truncated");
-    return this.#at + length;
+  #packed(list: unknown[], kind: Kind, end: number): void {
+    const length = this.#varint(end);
+    const to = this.#at + length;
+    if (to > end) throw dataLoss("protobuf is truncated");
+    // 取る前に、残らず数えて確かめる。
+    this.#total += (length / packedBytesOf[kind]!) * bytesOf[kind]!;
+    if (this.#total > MAX_DECODED_BYTES) throw tooLarge();
+    while (this.#at < to) list.push(this.#number(kind, to));
   }
 
   /** @returns 取ったものの始まり。 */
-  #take(length: number): number {
+  #take(length: number, end: number): number {
     const from = this.#at;
-    if (length > this.#end - from) throw dataLoss("protobuf is truncated");
+    if (length > end - from) throw dataLoss("protobuf is truncated");
     this.#at += length;
     return from;
   }
 
-  #skip(wire: number): void {
-    if (wire === VARINT) this.#varint();
-    else if (wire === FIXED64) this.#take(8);
-    else if (wire === FIXED32) this.#take(4);
-    else if (wire === DELIMITED) this.#at = this.#range();
+  #skip(wire: number, end: number): void {
+    if (wire === VARINT) this.#varint(end);
+    else if (wire === FIXED64) this.#take(8, end);
+    else if (wire === FIXED32) this.#take(4, end);
+    else if (wire === DELIMITED) this.#take(this.#varint(end), end);
     // 群は TensorFlow のどのメッセージにも無い。
     else throw dataLoss(`protobuf has wire type ${wire}`);
   }
@@ -352,9 +323,20 @@ class Source {
 const tooLarge = (): StatusError =>
   resourceExhausted(`protobuf decodes to more than ${MAX_DECODED_BYTES} bytes`);
 
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+function textOf(bytes: Uint8Array): string {
+  try {
+    return utf8.decode(bytes);
+  } catch (thrown) {
+    throw dataLoss("protobuf has a string that is not UTF-8", thrown);
+  }
+}
+
 /** 表に 1 項目を足す。 */
 function put(map: Message, { key, value }: Message, { fields }: Layout): void {
-  const item = value ?? create(layoutOf(fields[2]!.typeName));
+  // 書かれていないメッセージは、空のもの。
+  const item = value ?? new Source(EMPTY).message(layoutOf(fields[2]!.typeName), undefined, 0, 0);
   // ただの代入では、この名前だけが原型になる。
   if (key === "__proto__") {
     Object.defineProperty(map, key, { value: item, writable: true, enumerable: true, configurable: true });
