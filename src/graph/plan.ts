@@ -8,6 +8,7 @@ import { DataflowExecutor } from "./dataflow.ts";
 import { DeviceRunner, EitherRunner, HostRunner, type Kernel, LinearExecutor, RawRunner } from "./execute.ts";
 import {
   type Endpoint,
+  type FlatGraph,
   type FlatNode,
   type FunctionLibrary,
   flattenFunction,
@@ -68,6 +69,8 @@ export interface PlanRequest {
   readonly targets: readonly FlatNode[];
   /** 行ごとに独立かを調べるか。 */
   readonly asksRows?: boolean;
+  /** 与えられる線のうち、いつも同じ値のもの。 */
+  readonly fixed?: readonly (Value | undefined)[];
 }
 
 /** 利用者に見せる 1 歩。 */
@@ -99,6 +102,7 @@ interface Chosen {
 
 /** 分岐の中で副作用を持ちうるもの。 */
 const effectfulCalls = new Set(["If", "Case", "While"]);
+const loops = new Set(["While", "StatelessWhile"]);
 /** 変数の中身を読むだけのもの。 */
 const readingOps = new Set(["ReadVariableOp", "_Deref"]);
 
@@ -119,6 +123,7 @@ class PlanBuilder {
   readonly #context: PlanContext;
   readonly #collapses: boolean;
   readonly #asksRows: boolean;
+  readonly #fixed: PlanRequest["fixed"];
   readonly #fed = new Map<FlatNode, Map<number, Wire>>();
   readonly #nodes = new Map<FlatNode, PlanNode>();
   readonly #derefs = new Map<FlatNode, PlanNode>();
@@ -136,6 +141,7 @@ class PlanBuilder {
     this.#context = context;
     this.#collapses = collapses;
     this.#asksRows = request.asksRows === true;
+    this.#fixed = request.fixed;
     this.#feeds = request.feeds.map(({ node, index }, i) => {
       const feed = new PlanNode(node.name, "_Feed", node.attrs, undefined, []);
       feed.feed = i;
@@ -152,6 +158,12 @@ class PlanBuilder {
   }
 
   build(): Plan {
+    if (!this.hasFrames) {
+      for (const [i, feed] of this.#feeds.entries()) {
+        const value = this.#fixed?.[i];
+        if (value !== undefined) feed.constants = [value];
+      }
+    }
     let order = this.#sort();
     if (!this.hasFrames) order = this.#prune(order);
     for (const node of order) this.#fold(node);
@@ -366,15 +378,12 @@ class PlanBuilder {
     const key = `${node.name}\u0000${attr}\u0000${index ?? ""}`;
     const known = this.#subplans.get(key);
     if (known !== undefined) return known;
-    const name = index === undefined ? node.attrs.func(attr) : node.attrs.funcs(attr)[index];
-    if (name === undefined)
-      throw invalidArgument(`Attr '${attr}' of node '${node.name}' has no function ${index}`);
-    const { library } = this.#context;
-    const body = flattenFunction(library, name, node.attrs.funcAttrs(attr, index), node.callers);
+    const body = this.#flatten(node, attr, index);
     const plan = buildPlan(this.#context, {
       feeds: body.args.map((arg) => ({ node: arg, index: 0 })),
       fetches: body.results,
       targets: body.sideEffects,
+      fixed: this.#fixedArgs(node),
     });
     this.#descriptions.push(
       ...plan.steps.map((step) => ({ ...step, node: `${node.name}/${attr}/${step.node}` })),
@@ -383,6 +392,33 @@ class PlanBuilder {
     for (const value of plan.deviceConstants) this.#deviceConstants.add(value);
     this.#subplans.set(key, plan.executor);
     return plan.executor;
+  }
+
+  readonly #flattened = new Map<string, FlatGraph>();
+
+  #flatten(node: PlanNode, attr: string, index: number | undefined): FlatGraph {
+    const key = `${node.name}\u0000${attr}\u0000${index ?? ""}`;
+    const known = this.#flattened.get(key);
+    if (known !== undefined) return known;
+    const name = index === undefined ? node.attrs.func(attr) : node.attrs.funcs(attr)[index];
+    if (name === undefined)
+      throw invalidArgument(`Attr '${attr}' of node '${node.name}' has no function ${index}`);
+    const flat = flattenFunction(
+      this.#context.library,
+      name,
+      node.attrs.funcAttrs(attr, index),
+      node.callers,
+    );
+    this.#flattened.set(key, flat);
+    return flat;
+  }
+
+  /** 枝や本体の引数のうち、いつも同じ定数が渡るもの。ループの重みも、それで定数になる。 */
+  #fixedArgs(node: PlanNode): readonly (Value | undefined)[] {
+    const values = node.inputs.map(constantOf);
+    if (!loops.has(node.op)) return values.slice(1);
+    const { args, results } = this.#flatten(node, "body", undefined);
+    return values.map((value, i) => (carriedBy(results[i]) === args[i] ? value : undefined));
   }
 
   /** カーネルを選ぶ。規則は ops/registry.ts の説明のとおり。 */
@@ -426,7 +462,7 @@ class PlanBuilder {
   /** 全部のノードのカーネルを選ぶ。選べないものがあれば、まとめて言う。 */
   #kernels(nodes: readonly PlanNode[]): Map<PlanNode, Chosen> {
     const chosen = new Map<PlanNode, Chosen>();
-    const failures: StatusError[] = [];
+    const failures = new Map<string, StatusError>();
     for (const node of nodes) {
       try {
         const found = this.#kernel(node);
@@ -434,14 +470,16 @@ class PlanBuilder {
         chosen.set(node, found);
       } catch (thrown) {
         if (!(thrown instanceof StatusError) || thrown.code !== Code.UNIMPLEMENTED) throw thrown;
-        failures.push(thrown);
+        // 同じ理由は、最初のノードだけで言う。
+        const reason = `${node.op}: ${thrown.message.replace(`'${node.name}'`, "")}`;
+        if (!failures.has(reason)) failures.set(reason, thrown);
       }
     }
-    const [first] = failures;
+    const [first, ...others] = [...failures.values()];
     if (first === undefined) return chosen;
-    const texts = [...new Set(failures.map(({ message }) => message))];
-    const rest = texts.length > MAX_FAILURES ? `; and ${texts.length - MAX_FAILURES} more` : "";
-    throw unimplemented(texts.slice(0, MAX_FAILURES).join("; ") + rest, first.cause);
+    const texts = [first, ...others.slice(0, MAX_FAILURES - 1)].map(({ message }) => message);
+    if (failures.size > MAX_FAILURES) texts.push(`and ${failures.size - MAX_FAILURES} more`);
+    throw unimplemented(texts.join("; "), first.cause);
   }
 
   #linear(order: readonly PlanNode[]): Subgraph {
@@ -543,6 +581,17 @@ function originOf(from: Endpoint): Endpoint {
     at = source;
   }
   return at;
+}
+
+/** 別名を飛ばした先のノード。 */
+function carriedBy(from: Endpoint | undefined): FlatNode | undefined {
+  let at = from;
+  for (let hops = 0; hops < 10_000; hops++) {
+    if (at === undefined || (at.node.op !== "_Alias" && !aliasOps.has(at.node.op))) break;
+    const { inputs } = at.node;
+    at = inputs[inputs.length > 1 ? at.index : 0];
+  }
+  return at?.node;
 }
 
 /** 呼び出しの境目を飛ばした先が、参照を出す出力か。 */

@@ -122,11 +122,59 @@ describe("plans", () => {
     session.dispose();
   });
 
-  test("name every unsupported op and leave other signatures alone", async () => {
+  test.each([
+    { what: "carries unchanged is a constant of its body", carried: "w", folded: true },
+    { what: "changes is read in every turn", carried: "doubled:z:0", folded: false },
+  ])("what a loop $what", async ({ carried, folded }) => {
+    const { DT_FLOAT, DT_INT32, DT_BOOL } = DataType;
+    const inputs = { i: DT_INT32, sum: DT_FLOAT, w: DT_FLOAT };
+    const condition = fn("condition", {
+      inputs,
+      outputs: { go: [DT_BOOL, "less:z:0"] },
+      nodes: [constant("three", ints([], 3)), node("less", "Less", ["i", "three:output:0"], { T: INT })],
+    });
+    const body = fn("body", {
+      inputs,
+      outputs: {
+        next: [DT_INT32, "next_i:z:0"],
+        total: [DT_FLOAT, "total_sum:z:0"],
+        kept: [DT_FLOAT, carried],
+      },
+      nodes: [
+        constant("one", ints([], 1)),
+        node("next_i", "AddV2", ["i", "one:output:0"], { T: INT }),
+        node("doubled", "AddV2", ["w", "w"], { T }),
+        node("squared", "Square", ["w"], { T }),
+        node("total_sum", "AddV2", ["sum", "squared:y:0"], { T }),
+      ],
+    });
+    const g = graph(
+      [
+        placeholder("x"),
+        constant("zero", ints([], 0)),
+        constant("weight", floats([], 3)),
+        node("loop", "While", ["zero", "x", "weight"], {
+          T: attr.types("DT_INT32", "DT_FLOAT", "DT_FLOAT"),
+          cond: attr.func("condition"),
+          body: attr.func("body"),
+        }),
+      ],
+      [condition, body],
+    );
+    const session = await open(g, { signatures: [signature("s", ["x:0"], ["loop:1"])] });
+    const ops = session.describe()[0]!.steps.map(({ op }) => op);
+    expect(ops.includes("Square")).toBe(!folded);
+    const [sum] = session.prepare(["x:0"], ["loop:1"]).run([floats([], 1)]);
+    expect(sum!.data[0]).toBe(folded ? 1 + 3 * 9 : 1 + 9 + 36 + 144);
+    session.dispose();
+  });
+
+  test("name every unsupported op once and leave other signatures alone", async () => {
     const g = graph([
       placeholder("x"),
       node("odd", "XlaCallModule", ["x"], { Tin: attr.types("DT_FLOAT"), Tout: attr.types("DT_FLOAT") }),
-      node("odder", "NoSuchOpAnywhere", ["odd"]),
+      node("odd2", "XlaCallModule", ["odd"], { Tin: attr.types("DT_FLOAT"), Tout: attr.types("DT_FLOAT") }),
+      node("odder", "NoSuchOpAnywhere", ["odd2"]),
       node("y", "Neg", ["x"], { T }),
     ]);
     const session = await open(g, {
