@@ -1,8 +1,8 @@
 import { type DescMessage, fromBinary, type MessageShape } from "@bufbuild/protobuf";
 import { BinaryReader, WireType } from "@bufbuild/protobuf/wire";
+import { concatBytes } from "../base/bytes.ts";
 import { SerializedInputSchema } from "../gen/tensorflow_serving/apis/internal/serialized_input_pb.ts";
 import { mergeContext } from "../service/prediction_service.ts";
-import { concatBytes } from "./bytes.ts";
 
 /** 分類・回帰・複合推論の要求では、どれも input が 2 番。 */
 const INPUT = (2 << 3) | WireType.LengthDelimited;

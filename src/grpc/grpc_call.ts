@@ -90,10 +90,18 @@ abstract class GrpcCall implements StreamHandler {
   #close(code: number): void {
     this.finished = true;
     this.cleanUp();
-    if (this.#trace === undefined) return;
-    const path = this.#stream.headers.path;
-    this.environment.accessLog?.finish(this.#trace, { door: "gRPC", method: "POST", path, status: code });
+    record(this.#stream, code, this.environment, this.#trace);
   }
+}
+
+/** 終わった呼び出しを記録する。 */
+function record(
+  { headers: { path } }: Http2Stream,
+  status: number,
+  { accessLog }: CallEnvironment,
+  trace: RequestTrace | undefined,
+): void {
+  if (trace !== undefined) accessLog?.finish(trace, { door: "gRPC", method: "POST", path, status });
 }
 
 /** 要求 1 つに答え 1 つ。 */
@@ -312,10 +320,7 @@ function endWith(
   trace: RequestTrace | undefined,
 ): StreamHandler {
   stream.end(statusOnlyBlock(status, trace?.requestId));
-  if (trace !== undefined) {
-    const { path } = stream.headers;
-    environment.accessLog?.finish(trace, { door: "gRPC", method: "POST", path, status: status.code });
-  }
+  record(stream, status.code, environment, trace);
   return discard;
 }
 

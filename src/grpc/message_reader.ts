@@ -1,6 +1,6 @@
+import { concatBytes, plainBytes } from "../base/bytes.ts";
 import { zlib } from "../base/late_builtins.ts";
 import { internal, resourceExhausted, type StatusError, unimplemented } from "../base/status.ts";
-import { concatBytes, plainBytes } from "./bytes.ts";
 
 /** メッセージの前に付く、圧縮の印と長さ。 */
 const PREFIX_BYTES = 5;

@@ -1,4 +1,5 @@
 import { fromBinary } from "@bufbuild/protobuf";
+import { concatBytes, plainBytes } from "../base/bytes.ts";
 import { Code, StatusError } from "../base/status.ts";
 import { ModelSpecSchema } from "../gen/tensorflow_serving/apis/model_pb.ts";
 import type { ModelSpec } from "../service/model_spec.ts";
@@ -13,7 +14,6 @@ import {
   writeFixedTensor,
 } from "../tensor/tensor_wire.ts";
 import { BrokenWire, LENGTH, type Span, VARINT, WireReader } from "../tensor/wire_reader.ts";
-import { concatBytes, plainBytes } from "./bytes.ts";
 import { fromModelSpecProto } from "./model_spec_proto.ts";
 
 const field = (number: number): number => (number << 3) | LENGTH;

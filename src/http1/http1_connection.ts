@@ -1,3 +1,4 @@
+import { asBuffer, concatBytes } from "../base/bytes.ts";
 import type { Transport, TransportHandler } from "../sockets/transport.ts";
 import { ChunkedBody } from "./chunked_body.ts";
 import { BadRequest, parseHead, type RequestHead } from "./request_head.ts";
@@ -302,9 +303,9 @@ export class Http1Connection implements TransportHandler {
   }
 
   #joinParts(): Uint8Array {
-    const { buffer, byteOffset, byteLength } = Buffer.concat(this.#bodyParts);
+    const parts = this.#bodyParts;
     this.#bodyParts = [];
-    return new Uint8Array(buffer, byteOffset, byteLength);
+    return concatBytes(parts);
   }
 
   /** 読めない要求。ここから先は何の始まりか分からないので、答えて閉じる。 */
@@ -457,9 +458,6 @@ function roomFor(bytes: number): Buffer {
   shared ??= Buffer.allocUnsafe(SHARED_BYTES);
   return shared.subarray(0, bytes);
 }
-
-const asBuffer = (bytes: Uint8Array): Buffer =>
-  bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 /** `bytes` の `at` から先が `wanted` で始まるか。 */
 function hasAt(bytes: Uint8Array, at: number, wanted: Uint8Array): boolean {

@@ -1,3 +1,4 @@
+import { asBuffer } from "../base/bytes.ts";
 import { DynamicTable, type HeaderField, sizeOfField, staticTable } from "./hpack_table.ts";
 import { decodeHuffman } from "./huffman.ts";
 
@@ -127,6 +128,3 @@ export class HpackDecoder {
     return this.#block[this.#at++]!;
   }
 }
-
-const asBuffer = (bytes: Uint8Array): Buffer =>
-  bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);

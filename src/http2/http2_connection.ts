@@ -1,3 +1,4 @@
+import { asBuffer } from "../base/bytes.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Transport, TransportHandler } from "../sockets/transport.ts";
 import {
@@ -789,9 +790,6 @@ export class Http2Connection implements StreamWriter, TransportHandler {
     this.#socket.pause();
   }
 }
-
-const asBuffer = ({ buffer, byteOffset, byteLength }: Uint8Array): Buffer =>
-  Buffer.from(buffer, byteOffset, byteLength);
 
 /** 詰め物を除いた中身の範囲。 @see https://www.rfc-editor.org/rfc/rfc9113#section-6.1 */
 function unpad(flags: number, bytes: Uint8Array, at: number, length: number): [start: number, end: number] {

@@ -7,3 +7,7 @@ export function plainBytes({ buffer, byteOffset, byteLength }: Uint8Array): Uint
 export function concatBytes(parts: readonly Uint8Array[]): Uint8Array {
   return parts.length === 1 ? parts[0]! : plainBytes(Buffer.concat(parts));
 }
+
+/** Buffer の手続きを使うために見せ直す。写さない。 */
+export const asBuffer = (bytes: Uint8Array): Buffer =>
+  bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
